@@ -1,0 +1,1 @@
+"""Runs: the job contract, and the supervisor that owns a runner process."""

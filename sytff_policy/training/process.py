@@ -1,0 +1,262 @@
+"""The federated round: batched virtual silos inside TFF.
+
+Broadcast the model; every TFF client (a shard of the cohort) trains each of its units from that
+model on the unit's own rows, zeroes what is not finite, clips, and returns the sum; TFF's DP
+aggregator sums the shards and adds the noise; the server optimizer applies the mean.
+
+Source: McMahan, Ramage, Talwar and Zhang, "Learning Differentially Private Recurrent Language
+Models", ICLR 2018 (DP-FedAvg with a fixed denominator), and Reddi et al., "Adaptive Federated
+Optimization", ICLR 2021 (the server optimizers).
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from sytff_policy.request import ClientOptimizer, ServerOptimizer
+from sytff_policy.training.aggregation import (
+    ShardSumQuery,
+    effective_noise_multiplier,
+    executed_event,
+    zero_if_not_finite,
+)
+
+Weights = list[npt.NDArray[np.float32]]
+ShardData = collections.OrderedDict[str, npt.NDArray[Any]]
+Predict = Callable[[Sequence[tf.Tensor], tf.Tensor, bool], tf.Tensor]
+ExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How one unit trains: SGD over its own rows, in their stored order.
+
+    Attributes:
+      predict: Pure function (weights, x, training) -> predictions.
+      loss: Per-example loss (labels, predictions) -> [batch].
+      optimizer: Step size and momentum.
+      batch_size: Rows per step; the last batch of an epoch may be smaller.
+      epochs: Passes over the rows.
+    """
+
+    predict: Predict
+    loss: ExampleLoss
+    optimizer: ClientOptimizer
+    batch_size: int
+    epochs: int
+
+    def update(
+        self,
+        weights: Sequence[tf.Tensor],
+        x: tf.Tensor,
+        y: tf.Tensor,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Trained weights minus `weights`, for the unit that owns rows start..stop of x and y."""
+        size = tf.constant(self.batch_size, tf.int64)
+        batches = (stop - start + size - 1) // size
+        rate, momentum = self.optimizer.learning_rate, self.optimizer.momentum
+
+        def step(
+            index: tf.Tensor, now: list[tf.Tensor], velocity: list[tf.Tensor]
+        ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+            low = start + (index % batches) * size
+            high = tf.minimum(low + size, stop)
+            with tf.GradientTape() as tape:
+                tape.watch(now)
+                predictions = self.predict(now, x[low:high], True)
+                loss = tf.reduce_mean(self.loss(y[low:high], predictions))
+            gradients = tape.gradient(
+                loss, now, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            if momentum:
+                velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
+                gradients = velocity
+            moved = [w - rate * g for w, g in zip(now, gradients, strict=True)]
+            return index + 1, moved, velocity
+
+        begin = [tf.identity(weight) for weight in weights]
+        velocity = [tf.zeros_like(weight) for weight in weights] if momentum else []
+        _, trained, _ = tf.while_loop(
+            lambda index, *_: index < batches * self.epochs,
+            step,
+            (tf.constant(0, tf.int64), begin, velocity),
+        )
+        return [after - before for after, before in zip(trained, weights, strict=True)]
+
+
+@dataclass(frozen=True)
+class RoundState:
+    """What one round hands to the next. `aggregator` holds the clip and the last event."""
+
+    weights: Any
+    optimizer: Any
+    aggregator: Any
+
+    def executed_noise_multiplier(self) -> float:
+        """Effective noise multiplier that TFF's aggregator reports for the last round."""
+        return effective_noise_multiplier(executed_event(self.aggregator))
+
+
+class FederatedRounds:
+    """The compiled process; one per run, so that compilation happens once.
+
+    Args:
+      weight_specs: Names, shapes and types of the trainable weights.
+      feature_shape: Shape of one example.
+      feature_dtype: Type of the features as the model takes them.
+      label_dtype: Type of the labels.
+      training: What each unit does.
+      query: The round's query, as from `aggregation.update_query`.
+      server_optimizer: How the mean update is applied.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight_specs: Sequence[tf.TensorSpec],
+        feature_shape: Sequence[int],
+        feature_dtype: tf.DType,
+        label_dtype: tf.DType,
+        training: LocalTraining,
+        query: Any,
+        server_optimizer: ServerOptimizer,
+    ) -> None:
+        self._specs = list(weight_specs)
+        self._optimizer = build_server_optimizer(server_optimizer)
+        weights_type = tff.types.StructWithPythonType(
+            [tff.types.TensorType(spec.dtype.as_numpy_dtype, spec.shape) for spec in self._specs],
+            list,
+        )
+        shard_type = _shard_type(feature_shape, feature_dtype, label_dtype)
+        shard_sum = _shard_sum_computation(query, training, weights_type, shard_type)
+        factory = tff.aggregators.DifferentiallyPrivateFactory(ShardSumQuery(query))
+        aggregator = factory.create(shard_sum.type_signature.result)
+        self._initialize_aggregator = tff.federated_computation(lambda: aggregator.initialize())
+        self._initialize_optimizer = tff.tensorflow.computation(
+            lambda: self._optimizer.initialize(self._specs)
+        )
+        optimizer_type = self._initialize_optimizer.type_signature.result
+        aggregator_type = aggregator.initialize.type_signature.result.member
+        mean_type = aggregator.next.type_signature.result.result.member
+
+        @tff.tensorflow.computation(optimizer_type, weights_type, mean_type)
+        def apply_mean(state: Any, weights: Any, mean: Any) -> Any:
+            gradients = [-tensor for tensor in tf.nest.flatten(mean)]
+            return self._optimizer.next(state, list(weights), gradients)
+
+        @tff.tensorflow.computation(aggregator_type)
+        def sample_params(state: Any) -> Any:
+            return query.derive_sample_params(state[0])
+
+        @tff.federated_computation(
+            tff.FederatedType(weights_type, tff.SERVER),
+            tff.FederatedType(optimizer_type, tff.SERVER),
+            tff.FederatedType(aggregator_type, tff.SERVER),
+            tff.FederatedType(shard_type, tff.CLIENTS),
+        )
+        def next_round(weights: Any, optimizer: Any, state: Any, data: Any) -> Any:
+            params = tff.federated_broadcast(tff.federated_map(sample_params, state))
+            at_clients = tff.federated_broadcast(weights)
+            sums = tff.federated_map(shard_sum, (at_clients, params, data))
+            output = aggregator.next(state, sums)
+            moved = tff.federated_map(apply_mean, (optimizer, weights, output.result))
+            # Aggregator measurements stay here: they are not part of what is accounted for.
+            return moved[1], moved[0], output.state
+
+        self._next_round = next_round
+
+    def initialize(self, weights: Weights) -> RoundState:
+        """State before the first round."""
+        return RoundState(
+            list(weights), self._initialize_optimizer(), self._initialize_aggregator()
+        )
+
+    def next(self, state: RoundState, shards: Sequence[ShardData]) -> RoundState:
+        """Runs one round. Noise is drawn in here.
+
+        Args:
+          state: State after the previous round.
+          shards: One `make_shard` per TFF client; the same number every round.
+        """
+        return RoundState(
+            *self._next_round(state.weights, state.optimizer, state.aggregator, list(shards))
+        )
+
+
+def make_shard(
+    features: npt.NDArray[Any], labels: npt.NDArray[Any], row_splits: npt.NDArray[np.int64]
+) -> ShardData:
+    """A TFF client's data: rows of several units, unit i owning rows row_splits[i]..[i+1].
+
+    Args:
+      features: [rows, *feature_shape].
+      labels: [rows].
+      row_splits: int64 [units + 1], from 0 to rows.
+    """
+    return collections.OrderedDict(features=features, labels=labels, row_splits=row_splits)
+
+
+def build_server_optimizer(spec: ServerOptimizer) -> Any:
+    """TFF's optimizer for a request's `server_optimizer`."""
+    optimizers = tff.learning.optimizers
+    if spec.name == "sgd":
+        return optimizers.build_sgdm(spec.learning_rate, spec.momentum or None)
+    if spec.name == "adagrad":
+        return optimizers.build_adagrad(spec.learning_rate, epsilon=spec.epsilon)
+    build = optimizers.build_adam if spec.name == "adam" else optimizers.build_yogi
+    return build(spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon)
+
+
+def _shard_type(
+    feature_shape: Sequence[int], feature_dtype: tf.DType, label_dtype: tf.DType
+) -> Any:
+    return tff.types.StructWithPythonType(
+        [
+            (
+                "features",
+                tff.types.TensorType(feature_dtype.as_numpy_dtype, [None, *feature_shape]),
+            ),
+            ("labels", tff.types.TensorType(label_dtype.as_numpy_dtype, [None])),
+            ("row_splits", tff.types.TensorType(np.int64, [None])),
+        ],
+        collections.OrderedDict,
+    )
+
+
+def _shard_sum_computation(
+    query: Any, training: LocalTraining, weights_type: Any, shard_type: Any
+) -> Any:
+    global_state = tff.tensorflow.computation(query.initial_global_state).type_signature.result
+    derive = tff.tensorflow.computation(query.derive_sample_params, global_state)
+
+    @tff.tensorflow.computation(weights_type, derive.type_signature.result, shard_type)
+    def shard_sum(weights: Any, params: Any, data: Any) -> Any:
+        weights = list(weights)
+        x, y, splits = data["features"], data["labels"], data["row_splits"]
+        units = tf.shape(splits, tf.int64)[0] - 1
+        # The shape of a preprocessed record, with nothing in it.
+        template = query.preprocess_record(params, [tf.zeros_like(w) for w in weights])
+        nothing = tf.nest.map_structure(tf.zeros_like, template)
+
+        def add_unit(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+            update = training.update(weights, x, y, splits[index], splits[index + 1])
+            record = query.preprocess_record(params, zero_if_not_finite(update))
+            return index + 1, tf.nest.map_structure(tf.add, total, record)
+
+        _, total = tf.while_loop(
+            lambda index, _: index < units, add_unit, (tf.constant(0, tf.int64), nothing)
+        )
+        return total
+
+    return shard_sum
