@@ -1,0 +1,425 @@
+"""A node on disk, in one folder: what `sytff init` makes and everything else opens.
+
+    HOME/
+      node.json     format, id, the operator's settings
+      ledger.db     the ledger
+      datasets/     stored versions
+      bundles/      policies, by digest
+      runs/         one folder per run: job, log, results
+      secrets/      the key of dataset digests and hold-outs
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sytff_policy._model import parse
+from sytff_policy.datasets import DatasetSchema, DatasetStore
+from sytff_policy.errors import InvalidInput, NotFound, SytffError
+from sytff_policy.gate import Gate
+from sytff_policy.ledger import DatasetRecord, Ledger
+from sytff_policy.policy import (
+    Bundle,
+    EmbeddedEngine,
+    admit,
+    load_bundle,
+    node_bundle,
+)
+from sytff_policy.policy.bundle import DATASET_PACKAGE
+from sytff_policy.privacy import PrivacyFilter
+from sytff_policy.request import CLASSIFICATION_LOSSES, Researcher, TrainRequest
+from sytff_policy.runs.job import TrainingJob
+from sytff_policy.runs.supervisor import (
+    OnProgress,
+    RunResult,
+    recover,
+    require_runtime,
+    supervise,
+)
+
+FORMAT = 1
+DEFAULT_TIMEOUT_S = 5000.0
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+
+
+class HomeError(SytffError):
+    """A folder that is not a node's, or not of this version."""
+
+    code = "home.invalid"
+
+
+class RequestDenied(SytffError):
+    """A request that was denied, or waits for review. Nothing was trained or spent.
+
+    Attributes:
+      decision: The whole decision.
+    """
+
+    code = "request.denied"
+
+    def __init__(self, decision: Any) -> None:
+        from sytff_policy.rendering import decision_text
+
+        self.decision = decision
+        super().__init__(decision_text(decision))
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = self.decision.to_json()
+        return document
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A dataset's feature or label asset.
+
+    Attributes:
+      name: Its name in the dataset.
+      id: What requests call it.
+      role: `features` or `label`.
+    """
+
+    name: str
+    id: str
+    role: str
+
+
+class Home:
+    """An opened node.
+
+    Args:
+      folder: Its folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        settings = _settings(folder)
+        self.folder = folder
+        self.node_id: str = settings["node_id"]
+        self.ledger = Ledger.open(folder / "ledger.db")
+        self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
+        self.engine = EmbeddedEngine()
+        recover(self.ledger, self.runs_dir)
+
+    @classmethod
+    def create(cls, folder: Path) -> Home:
+        """Makes a new node in `folder`, which must be empty or absent.
+
+        Raises:
+          InvalidInput: If something is there already.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InvalidInput(
+                "DIR", "is not an empty folder", value=str(folder), remedy="Choose another."
+            )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("datasets", "bundles", "runs", "secrets"):
+            (folder / name).mkdir(mode=0o700)
+        key = folder / "secrets" / "dataset.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(32))
+        node_id = f"node-{uuid.uuid4()}"
+        Ledger.create(folder / "ledger.db", node_id).close()
+        settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}}
+        # Last, so that a folder with settings is a whole node.
+        (folder / "node.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return cls(folder)
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.folder / "runs"
+
+    @cached_property
+    def store(self) -> DatasetStore:
+        """The stored datasets."""
+        key = (self.folder / "secrets" / "dataset.key").read_bytes()
+        return DatasetStore(self.folder / "datasets", key)
+
+    @cached_property
+    def node_bundle(self) -> Bundle:
+        """The operator's policies, with this node's parameters."""
+        return node_bundle(self._node_parameters)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The gate of this node."""
+        return Gate(self.ledger, self.engine, self.node_bundle, self.bundle)
+
+    def close(self) -> None:
+        """Ends the policy engine and closes the ledger."""
+        self.engine.close()
+        self.ledger.close()
+
+    def __enter__(self) -> Home:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def bundle(self, digest: str) -> Bundle:
+        """A stored bundle; refused if it is not what its digest says."""
+        folder = self.folder / "bundles" / digest.removeprefix("sha256:")
+        bundle = load_bundle(folder, DATASET_PACKAGE)
+        if bundle.digest != digest:
+            raise HomeError(f"the stored bundle {digest} was altered; every request is refused")
+        return bundle
+
+    def admit_bundle(self, bundle: Bundle) -> str:
+        """Admits a bundle and stores it; returns its digest.
+
+        Raises:
+          BundleRejected: If it does not pass admission. Nothing is stored.
+        """
+        admit(bundle, self.engine, self.node_bundle)
+        target = self.folder / "bundles" / bundle.digest.removeprefix("sha256:")
+        if not target.is_dir():
+            partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
+            bundle.write(partial)
+            partial.rename(target)
+        return bundle.digest
+
+    def register(
+        self,
+        name: str,
+        data: Path,
+        schema: DatasetSchema,
+        make_filter: Any,
+        *,
+        policy: Bundle | None,
+        owner: str,
+    ) -> DatasetRecord:
+        """Registers a dataset: policy, data and budget, all or nothing.
+
+        Args:
+          name: Name of the dataset.
+          data: CSV, Parquet or npz file.
+          schema: Its declaration.
+          make_filter: Called with the population; returns the privacy filter.
+          policy: The owner's policy; without one every request is denied.
+          owner: Who registers.
+        """
+        _checked_name(name)
+        if any(record.name == name for record in self.ledger.datasets()):
+            raise InvalidInput(
+                "NAME", "a dataset of this name exists", value=name, code="dataset.exists"
+            )
+        bundle = self.admit_bundle(policy) if policy is not None else None
+        manifest = self.store.add(data, schema)
+        privacy_filter: PrivacyFilter = make_filter(manifest.population)
+        self.ledger.register(
+            name=name,
+            version=manifest.version,
+            population=manifest.population,
+            owner=owner,
+            description=schema.public_description(),
+            privacy_filter=privacy_filter,
+            bundle=bundle,
+        )
+        return self.ledger.dataset(name)
+
+    def activate(self, name: str, policy: Bundle, *, by: str) -> str:
+        """Admits a bundle and makes it the dataset's policy."""
+        digest = self.admit_bundle(policy)
+        self.ledger.activate(name, digest, revision="", by=by)
+        return digest
+
+    def grant(self, name: str, amount: Decimal, *, by: str) -> None:
+        """Adds to a dataset's budget."""
+        if not (amount.is_finite() and amount > 0):
+            raise InvalidInput("--epsilon", "must be above 0", value=amount)
+        self.ledger.grant(name, amount, by=by)
+
+    def assets(self, record: DatasetRecord) -> tuple[Asset, Asset]:
+        """The feature asset and the label asset."""
+        description = record.description
+        return (
+            _asset(record, description["feature_asset"], "features"),
+            _asset(record, description["label_asset"], "label"),
+        )
+
+    def resolve(self, request: TrainRequest) -> DatasetRecord:
+        """The dataset that a request names, after checking that the request fits it.
+
+        Raises:
+          NotFound: If no dataset has these assets.
+          InvalidInput: If model, loss and dataset do not fit together.
+        """
+        for record in self.ledger.datasets():
+            features, label = self.assets(record)
+            if request.train_data_id == features.id:
+                if request.label_data_id != label.id:
+                    raise InvalidInput(
+                        "label_data_id",
+                        f"is not the label of dataset {record.name!r}",
+                        value=request.label_data_id,
+                        limit=label.id,
+                    )
+                _check_fit(request, record)
+                return record
+        raise NotFound("asset", request.train_data_id)
+
+    def submit(
+        self,
+        request: TrainRequest,
+        researcher: Researcher,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        on_progress: OnProgress | None = None,
+        on_decision: Any = None,
+    ) -> RunResult:
+        """Decides a request and, if it is allowed, trains.
+
+        Raises:
+          RequestDenied: If it is denied or waits for review.
+          RunFailed: If training ends without a result.
+        """
+        if request.model is None:
+            raise InvalidInput("model", "is needed to train", remedy="Give a model_fn.")
+        if not timeout > 0:
+            raise InvalidInput("timeout", "must be above 0 seconds", value=timeout)
+        require_runtime()
+        record = self.resolve(request)
+        # Opened before anything is reserved: a damaged store must not cost budget.
+        self.store.open(record.version)
+        admission = self.gate.admit(request, record.name, researcher)
+        if on_decision is not None:
+            on_decision(admission.decision)
+        if admission.run_id is None or admission.mechanism is None:
+            raise RequestDenied(admission.decision)
+        job = TrainingJob(
+            run_id=admission.run_id,
+            dataset_path=str(self.store.folder(record.version).resolve()),
+            dataset_version=record.version,
+            population=record.population,
+            rounds=request.rounds,
+            clients_per_round=request.clients_per_round,
+            noise_multiplier=request.noise_multiplier,
+            clipping=request.clipping,
+            client_optimizer=request.client_optimizer,
+            server_optimizer=request.server_optimizer,
+            batch_size=request.batch_size,
+            local_epochs=request.local_epochs,
+            loss=effective_loss(request, record),
+            model=request.model,
+            evaluation=request.evaluation,
+        )
+        return supervise(
+            self.ledger, job, self.runs_dir.resolve(), timeout=timeout, on_progress=on_progress
+        )
+
+
+def effective_loss(request: TrainRequest, record: DatasetRecord) -> Any:
+    """The request's loss, or the one that model and label imply."""
+    if request.loss is not None:
+        return request.loss
+    if record.description["classes"] == 0:
+        return "mean_squared_error"
+    one = request.model is not None and request.model.output_shape == (1,)
+    return "binary_crossentropy" if one else "sparse_categorical_crossentropy"
+
+
+def parse_request(home: Home, document: Any, *, where: str = "") -> TrainRequest:
+    """A request from decoded JSON; `dataset: NAME` may stand for the two asset ids."""
+    if not isinstance(document, dict):
+        raise InvalidInput(where or "request", "is not a JSON object")
+    document = dict(document)
+    if "dataset" in document:
+        name = document.pop("dataset")
+        features, label = home.assets(home.ledger.dataset(str(name)))
+        document.setdefault("train_data_id", features.id)
+        document.setdefault("label_data_id", label.id)
+    return parse(TrainRequest, document, where=where)
+
+
+def bundle_from(folder: Path) -> Bundle:
+    """An owner's bundle from a folder."""
+    return load_bundle(folder, DATASET_PACKAGE)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / "node.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HomeError(f"{folder} is not a node; make one with `sytff init {folder}`") from None
+    except (OSError, ValueError) as error:
+        raise HomeError(f"{folder}/node.json cannot be read: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise HomeError(f"{folder} is a node of another format than {FORMAT}")
+    return document
+
+
+def _checked_name(name: str) -> None:
+    if not _NAME.match(name):
+        raise InvalidInput(
+            "NAME",
+            "is not a dataset name",
+            value=name,
+            limit="1 to 100 letters, digits, '.', '_' and '-', starting with a letter or digit",
+        )
+
+
+def _asset(record: DatasetRecord, name: str, role: str) -> Asset:
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, f"sytff:{record.version}:{role}")
+    return Asset(name, identity.hex, role)
+
+
+def _check_fit(request: TrainRequest, record: DatasetRecord) -> None:
+    model = request.model
+    if model is None:
+        return
+    wanted = tuple(record.description["feature_shape"])
+    shape = model.inputs[0].shape
+    if _product(shape) != _product(wanted) or (len(wanted) > 1 and not _same(shape, wanted)):
+        raise InvalidInput(
+            "model",
+            f"takes another shape than the features of {record.name!r} have",
+            value=shape,
+            limit=wanted,
+        )
+    classes = record.description["classes"]
+    loss = effective_loss(request, record)
+    outputs = model.output_shape
+    if (loss in CLASSIFICATION_LOSSES) != bool(classes):
+        raise InvalidInput("loss", f"does not fit the label of {record.name!r}", value=loss)
+    fits = outputs == (1,) if loss != "sparse_categorical_crossentropy" else outputs == (classes,)
+    if loss == "binary_crossentropy" and classes != 2:
+        fits = False
+    if not fits:
+        raise InvalidInput(
+            "model",
+            f"has outputs that do not fit loss {loss} and {classes} classes",
+            value=outputs,
+            limit=(classes,) if loss == "sparse_categorical_crossentropy" else (1,),
+        )
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for axis in shape:
+        result *= axis
+    return result
+
+
+def _same(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """[h, w], [h, w, 1] and the flat [h w] are the same image."""
+    squeezed = tuple(axis for axis in shape if axis != 1)
+    return squeezed == tuple(axis for axis in wanted if axis != 1) or len(shape) == 1
+
+
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "Asset",
+    "Home",
+    "HomeError",
+    "RequestDenied",
+    "bundle_from",
+    "effective_loss",
+    "parse_request",
+]
