@@ -50,7 +50,11 @@ class Evaluator:
             return {"ok": False, "unknown_key": True}
         engine = compiled.clone()
         engine.set_input_json(request["input"])
-        return {"ok": True, "value": _query(engine, request["query"])}
+        # Rule by rule, never the package as a whole: when a package is spread over several
+        # modules, the interpreter takes helper rules of the later ones for undefined there.
+        package = request["package"]
+        rules = {name: _query(engine, f"data.{package}.{name}") for name in request["rules"]}
+        return {"ok": True, "value": rules}
 
 
 def _compile(modules: dict[str, str], data: dict[str, Any]) -> Any:

@@ -158,14 +158,14 @@ def _references(
         parts = path_of(item["refr"])
         alias = item.get("as")
         aliases.add(_text_of(alias) if alias else parts[-1])
-        if test and parts[:2] == ["data", "sytff"] and parts[2:3] != ["lib"]:
+        if parts[:2] == ["data", "sytff"] and parts[2:3] not in (["lib"], ["parameters"]):
             yield rejection(
                 path,
-                f"imports {'.'.join(parts)} into a test",
-                code="policy.test_import",
+                f"imports {'.'.join(parts)}",
+                code="policy.rule_import",
                 line=_line(item),
-                remedy="Write references in full: the embedded interpreter evaluates helper rules "
-                "behind an import wrongly under `with`.",
+                remedy="Write references to rules in full: the embedded interpreter takes helper "
+                "rules behind an import for undefined.",
             )
         if parts not in (["rego", "v1"], ["future", "keywords"]) and parts[:1] != ["future"]:
             yield from _outside(bundle, path, parts, _line(item), test)
@@ -205,7 +205,10 @@ def _outside(
         ["data", "sytff", "lib"],
         ["data", "sytff", "parameters", kind],
     ]
-    inside = any(parts[: len(prefix)] == prefix for prefix in allowed)
+    # A whole package, or a computed part of one, would be evaluated as one document, which the
+    # embedded interpreter gets wrong when the package has several modules.
+    whole = parts in allowed[:1] or (parts[: len(allowed[0])] == allowed[0] and "*" in parts)
+    inside = any(parts[: len(prefix)] == prefix for prefix in allowed) and not whole
     if not inside and not (test and parts[:2] == ["data", "sytff"]):
         yield rejection(
             path,

@@ -28,6 +28,10 @@ DEFAULT_TIME_LIMIT_S = 1.0
 DEFAULT_MEMORY_LIMIT = 512 * 2**20
 START_LIMIT_S = 30.0
 MAX_ANSWER_BYTES = 4 * 2**20
+RULES = ("deny", "review", "warn", "bounds")
+"""The rules of the policy contract, which are what a package is asked for."""
+
+_UNDEFINED = object()
 MAX_TREE_BYTES = 128 * 2**20
 
 
@@ -130,8 +134,9 @@ class EmbeddedEngine:
         self, source: str, bundle: Bundle, node: Bundle | None, text: str
     ) -> Verdict:
         try:
-            answer = self._query(bundle, node, source, text)
-            value = _value_of(answer["value"])
+            answer = self._query(bundle, node, text)
+            found = {name: _value_of(value) for name, value in answer["value"].items()}
+            value = {name: item for name, item in found.items() if item is not _UNDEFINED}
         except EngineTimeout:
             limit = f"{self._time_limit:g} s"
             return denied("policy.timeout", source, f"{source} took longer than {limit}")
@@ -145,8 +150,14 @@ class EmbeddedEngine:
             return denied("policy.malformed", source, f"{source} has no readable answer")
         return parse_package(source, value)
 
-    def _query(self, bundle: Bundle, node: Bundle | None, query: str, text: str) -> Any:
-        request = {"op": "eval", "key": bundle.digest, "query": query, "input": text}
+    def _query(self, bundle: Bundle, node: Bundle | None, text: str) -> Any:
+        request = {
+            "op": "eval",
+            "key": bundle.digest,
+            "package": bundle.package,
+            "rules": RULES,
+            "input": text,
+        }
         for _ in range(3):
             if bundle.digest not in self._loaded:
                 self._load(bundle, node)
@@ -310,12 +321,12 @@ def _modules(bundle: Bundle, node: Bundle | None) -> dict[str, str]:
 
 def _value_of(answer: Any) -> Any:
     if answer is None:
-        return None
+        return _UNDEFINED
     document = json.loads(answer, parse_float=Decimal, parse_constant=_refuse_constant)
     rows = document.get("result", [])
     expressions = [expression for row in rows for expression in row["expressions"]]
-    if len(expressions) != 1:
-        return None
+    if not expressions:
+        return _UNDEFINED
     return expressions[0]["value"]
 
 
