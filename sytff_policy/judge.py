@@ -29,6 +29,7 @@ from sytff_policy.privacy import (
     exact,
     stated_epsilon,
 )
+from sytff_policy.rendering import short
 from sytff_policy.request import Researcher, TrainRequest
 
 ACCOUNTANT_SOURCE = "accountant"
@@ -184,15 +185,15 @@ def _unbounded(request: TrainRequest) -> Reason:
 
 def _exceeded(record: DatasetRecord, cost: Cost, charge: Decimal) -> Reason:
     budget = record.budget()
-    alone = f"epsilon {cost.epsilon} on its own" if cost.epsilon is not None else "no finite epsilon"
+    alone = "no finite epsilon" if cost.epsilon is None else f"epsilon {short(cost.epsilon)} alone"
     return Reason(
         code="accountant.budget_exceeded",
         source=ACCOUNTANT_SOURCE,
         field="budget.remaining",
         limit=budget.remaining,
         actual=charge,
-        message=f"this request would take {charge} of the budget ({alone}, at delta "
-        f"{budget.delta}); {budget.remaining} of {budget.epsilon} remains",
+        message=f"this request would take {short(charge)} of the budget ({alone}, at delta "
+        f"{budget.delta:g}); {short(budget.remaining)} of {short(budget.epsilon)} remains",
     )
 
 

@@ -12,6 +12,7 @@ from sytff_policy.ledger import book, log
 from sytff_policy.ledger.book import DatasetRecord, RunRecord, UsageRecord
 from sytff_policy.ledger.log import Entry
 from sytff_policy.ledger.store import Store
+from sytff_policy.ledger.verify import Fault, Report, verify_entries
 from sytff_policy.privacy import PrivacyFilter, RunMechanism
 
 
@@ -194,6 +195,34 @@ class Ledger:
             stream.write(canonical_bytes(entry.to_json()) + b"\n")
             count += 1
         return count
+
+    def verify(self) -> Report:
+        """Verifies the stored log, and that the book beside it is the one its entries make."""
+        report = verify_entries((entry.hash, entry.leaf) for entry in self.entries())
+        for record in self.datasets():
+            replayed = report.budgets.get(record.name)
+            book_state = {
+                "filter": record.filter.kind,
+                "epsilon": str(record.filter.epsilon),
+                "spent": [str(value) for value in record.spent.values],
+                "reserved": [str(value) for value in record.reserved.values],
+            }
+            if replayed is None or not _same_numbers(replayed, book_state):
+                message = f"the book of {record.name!r} is not what the entries make"
+                report.faults.append(Fault(-1, "verify.book", message))
+        if len(self.datasets()) != len(report.budgets):
+            message = "the book has other datasets than the entries"
+            report.faults.append(Fault(-1, "verify.book", message))
+        return report
+
+
+def _same_numbers(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    keys = ("spent", "reserved")
+    return (
+        first["filter"] == second["filter"]
+        and Decimal(first["epsilon"]) == Decimal(second["epsilon"])
+        and all([*map(Decimal, first[k])] == [*map(Decimal, second[k])] for k in keys)
+    )
 
 
 def _append_decision(

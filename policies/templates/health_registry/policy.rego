@@ -104,10 +104,11 @@ bounds["noise_multiplier"] := {"min": parameters.min_noise_multiplier}
 
 # METADATA
 # title: Bound on epsilon
-# description: What the rule on the epsilon of one request accepts.
-bounds["cost.epsilon"] := {"max": parameters.max_epsilon_per_request} if {
-	is_number(parameters.max_epsilon_per_request)
-}
+# description: What is accepted without a review.
+bounds["cost.epsilon"] := {"max": min({
+	parameters.max_epsilon_per_request,
+	parameters.review_above_epsilon,
+})}
 
 # METADATA
 # title: Review of expensive requests

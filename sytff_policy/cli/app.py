@@ -1,0 +1,60 @@
+"""The command tree, and how errors become words and exit codes."""
+
+from __future__ import annotations
+
+import click
+import typer
+
+from sytff_policy.cli.common import Exit, err, exit_code_of, print_json
+from sytff_policy.errors import SytffError
+
+HELP = """Train on people's data behind policies and a privacy budget.
+
+A data owner makes a node (init), registers a dataset with a budget and a policy (dataset
+register), and watches what is spent (budget show). A researcher asks what a request would cost
+(request check) and trains (train). An auditor reads and verifies the ledger (ledger verify).
+
+Exit codes: 0 done or allowed, 2 invalid input, 3 denied, 4 waiting for review, 5 the ledger does
+not verify, 1 anything else.
+"""
+
+app = typer.Typer(
+    name="sytff",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code."""
+    from sytff_policy.cli import budget, dataset, demo, ledger, node, policy, request, train
+
+    for module in (node, dataset, budget, policy, request, train, ledger, demo):
+        module.add_to(app)
+    as_json = "--json" in arguments
+    try:
+        result = app(args=arguments, prog_name="sytff", standalone_mode=False)
+    except SytffError as error:
+        return _report(error, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.INVALID
+    except click.ClickException as error:
+        if as_json:
+            print_json({"error": "usage", "message": error.format_message()})
+        error.show()
+        return Exit.INVALID
+    except (KeyboardInterrupt, click.Abort):
+        err.print("interrupted")
+        return Exit.FAILED
+    return int(result) if isinstance(result, int) else Exit.DONE
+
+
+def _report(error: SytffError, as_json: bool) -> int:
+    if as_json:
+        print_json(error.to_json())
+    err.print(str(error), markup=False)
+    return exit_code_of(error)
