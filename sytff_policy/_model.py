@@ -12,7 +12,7 @@ DocumentT = TypeVar("DocumentT", bound="Document")
 
 
 class Document(BaseModel):
-    """A frozen, strictly validated value object; unknown fields and non-finite numbers are errors."""
+    """A frozen, strict value object; unknown fields and non-finite numbers are errors."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -152,9 +152,7 @@ class Gate:
         )
 
 
-def _entry(
-    decision: Decision, request: TrainRequest, researcher: Researcher
-) -> dict[str, object]:
+def _entry(decision: Decision, request: TrainRequest, researcher: Researcher) -> dict[str, object]:
     """The decision as the ledger keeps it: with the request, without the proposals' bodies."""
     body = decision.to_json()
     body["counter_proposals"] = [proposal.changes for proposal in decision.counter_proposals]

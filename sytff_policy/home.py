@@ -1,12 +1,12 @@
 """A node on disk, in one folder: what `sytff init` makes and everything else opens.
 
-    HOME/
-      node.json     format, id, the operator's settings
-      ledger.db     the ledger
-      datasets/     stored versions
-      bundles/      policies, by digest
-      runs/         one folder per run: job, log, results
-      secrets/      the key of dataset digests and hold-outs
+HOME/
+  node.json     format, id, the operator's settings
+  ledger.db     the ledger
+  datasets/     stored versions
+  bundles/      policies, by digest
+  runs/         one folder per run: job, log, results
+  secrets/      the key of dataset digests and hold-outs
 """
 
 from __future__ import annotations

@@ -228,5 +228,3 @@ def describe_accountant(record: DatasetRecord) -> str:
     parameters = ", ".join(f"{key} {value}" for key, value in record.filter.parameters().items())
     kind = f"{record.filter.kind} ({parameters})" if parameters else record.filter.kind
     return f"filter {kind}; stated by {ACCOUNTANT}"
-
-

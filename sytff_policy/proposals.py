@@ -126,9 +126,7 @@ def changes(asked: TrainRequest, other: TrainRequest) -> dict[str, dict[str, Any
     return dict(_differences(asked.to_json(), other.to_json(), ""))
 
 
-def _differences(
-    before: Any, after: Any, path: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             below = f"{path}.{key}" if path else key
@@ -137,9 +135,7 @@ def _differences(
         yield path, {"from": before, "to": after}
 
 
-def _repair(
-    search: _Search, judgement: Judgement
-) -> tuple[TrainRequest | None, dict[str, Bound]]:
+def _repair(search: _Search, judgement: Judgement) -> tuple[TrainRequest | None, dict[str, Bound]]:
     """Moves what is outside the policies' bounds to the nearest bound, until they are content.
 
     Bounds can depend on the request (adaptive clipping bounds noise by the cohort), so moving one
@@ -267,9 +263,7 @@ def _mixtures(
                 yield from pair
                 return
     fewer = max(1, base.clients_per_round // 4)
-    yield _fewer_rounds(
-        search, base.model_copy(update={"clients_per_round": fewer}), bounds
-    )
+    yield _fewer_rounds(search, base.model_copy(update={"clients_per_round": fewer}), bounds)
 
 
 MOVES = (_fewer_rounds, _more_noise, _fewer_clients)

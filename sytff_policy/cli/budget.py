@@ -108,5 +108,8 @@ def _print(made: Plan) -> None:
         )
     out.print(table)
     best = made.best.filter
-    out.print(f"Recommended: {best.kind} {best.parameters() or ''}: it admits most of the run that "
-              "it admits least of.", markup=False)
+    out.print(
+        f"Recommended: {best.kind} {best.parameters() or ''}: it admits most of the run that "
+        "it admits least of.",
+        markup=False,
+    )

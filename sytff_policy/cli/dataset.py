@@ -58,7 +58,9 @@ def register(
     order: Annotated[
         int | None, typer.Option(help="RDP order; planned from --expect if not given.")
     ] = None,
-    requests: Annotated[int, typer.Option(help="Requests that a sum filter shares delta over.")] = 10,
+    requests: Annotated[
+        int, typer.Option(help="Requests that a sum filter shares delta over.")
+    ] = 10,
     expect: Annotated[
         list[str] | None,
         typer.Option(

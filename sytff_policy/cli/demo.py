@@ -83,7 +83,9 @@ def demo(
     if as_json:
         print_json(story.results)
     else:
-        out.print(f"\nDone in {story.results['seconds']:.0f} s. The node is in {place}; look around:")
+        out.print(
+            f"\nDone in {story.results['seconds']:.0f} s. The node is in {place}; look around:"
+        )
         out.print(f"  sytff ledger list --home {place / 'node'}", markup=False)
         out.print(f"  sytff budget show registry --home {place / 'node'}", markup=False)
     return Exit.DONE
@@ -124,8 +126,10 @@ class _Story:
         )
         positives, rows = _label_counts(data)
         baseline = max(positives, rows - positives) / rows
-        self._say(f"{rows} synthetic rows of {record.population} people; policy {POLICY!r}; "
-                  f"{record.filter.kind} filter at order {record.filter.parameters()['order']}")
+        self._say(
+            f"{rows} synthetic rows of {record.population} people; policy {POLICY!r}; "
+            f"{record.filter.kind} filter at order {record.filter.parameters()['order']}"
+        )
         self._say(budget_text(record.budget()))
         self.results |= {"people": record.population, "majority_baseline": baseline}
         return baseline

@@ -119,7 +119,9 @@ def _line(entry: Entry) -> str:
     leaf, body = entry.content, entry.body
     when = datetime.datetime.fromtimestamp(int(leaf["time_ns"]) / 1e9, datetime.timezone.utc)
     what = {
-        "decision": lambda: f"{body['decision']} {body['decision_id']} by {body['researcher']['id']}",
+        "decision": lambda: (
+            f"{body['decision']} {body['decision_id']} by {body['researcher']['id']}"
+        ),
         "reservation": lambda: f"{body['run_id']} charge {', '.join(body['charge'])}",
         "settlement": lambda: f"{body['run_id']} {body['status']}, charge {body['charge'][0]}",
         "progress": lambda: f"{body['run_id']} {body['rounds_started']} rounds started",

@@ -79,7 +79,9 @@ class DatasetHandle:
         description = record.description
         features, label = self._home.assets(record)
         return (
-            AssetHandle(features.name, AssetId(features.id), {"shape": description["feature_shape"]}),
+            AssetHandle(
+                features.name, AssetId(features.id), {"shape": description["feature_shape"]}
+            ),
             AssetHandle(label.name, AssetId(label.id), description["label"]),
         )
 

@@ -33,8 +33,17 @@ def write_demo_csv(path: Path, *, people: int = 6000, seed: int = 1) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(
-            ["person_id", "year", "age", "female", "income", "education", "chronic", "exercise",
-             "visits"]
+            [
+                "person_id",
+                "year",
+                "age",
+                "female",
+                "income",
+                "education",
+                "chronic",
+                "exercise",
+                "visits",
+            ]
         )
         for person in range(people):
             age = int(generator.integers(20, 86))
@@ -55,6 +64,15 @@ def write_demo_csv(path: Path, *, people: int = 6000, seed: int = 1) -> None:
                 )
                 visits = int(generator.poisson(min(rate, 40.0)))
                 writer.writerow(
-                    [f"P{person:06d}", 2020 + year, age + year, female, income, education,
-                     chronic, exercise, visits]
+                    [
+                        f"P{person:06d}",
+                        2020 + year,
+                        age + year,
+                        female,
+                        income,
+                        education,
+                        chronic,
+                        exercise,
+                        visits,
+                    ]
                 )

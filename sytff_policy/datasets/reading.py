@@ -20,6 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sytff_policy.datasets.schema import (
+    STANDARDIZED_BOUND,
     ArrayFeature,
     CategoricalFeature,
     ClassLabel,
@@ -28,13 +29,12 @@ from sytff_policy.datasets.schema import (
     Identity,
     NumericFeature,
     Range,
-    STANDARDIZED_BOUND,
 )
 from sytff_policy.errors import InvalidInput
 
 MAX_NPZ_BYTES = 64 * 2**30
 MAX_UNIT_LENGTH = 200
-_COMPARE = {
+_COMPARE: dict[str, Any] = {
     ">": np.greater,
     ">=": np.greater_equal,
     "<": np.less,
@@ -218,9 +218,7 @@ def _encode(values: npt.NDArray[np.float64], feature: NumericFeature) -> npt.NDA
     return np.clip(scaled, -STANDARDIZED_BOUND, STANDARDIZED_BOUND)
 
 
-def _one_hot(
-    column: Any, feature: CategoricalFeature, target: npt.NDArray[np.float32]
-) -> None:
+def _one_hot(column: Any, feature: CategoricalFeature, target: npt.NDArray[np.float32]) -> None:
     codes = _codes(column, feature.name, feature.values, fail=feature.unknown == "error")
     target[:] = 0.0
     rows = np.flatnonzero(codes >= 0)
@@ -295,13 +293,14 @@ def _labels(column: Any, label: Any) -> npt.NDArray[Any]:
             return _codes(column, label.column, label.values, fail=True).astype(np.int32)
         numbers = _numbers(column, label.column)
         bad = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= label.classes)
-        _refuse(
-            pa.array(bad), label.column, "is not a class", f"integers 0 to {label.classes - 1}"
-        )
+        _refuse(pa.array(bad), label.column, "is not a class", f"integers 0 to {label.classes - 1}")
         return numbers.astype(np.int32)
     numbers = _numbers(column, label.column)
     if isinstance(label, DerivedLabel):
-        return _COMPARE[label.comparison](numbers, label.threshold).astype(np.int32)
+        derived: npt.NDArray[np.int32] = _COMPARE[label.comparison](
+            numbers, label.threshold
+        ).astype(np.int32)
+        return derived
     return np.clip(numbers, label.low, label.high).astype(np.float32)
 
 
@@ -315,8 +314,10 @@ def _numbers(column: Any, name: str) -> npt.NDArray[np.float64]:
         or pa.types.is_boolean(array.type)
     ):
         raise InvalidInput(f"column {name!r}", f"holds {array.type}", limit="numbers")
-    numbers = pc.cast(array, pa.float64()) if not pa.types.is_boolean(array.type) else pc.cast(
-        pc.cast(array, pa.int8()), pa.float64()
+    numbers = (
+        pc.cast(array, pa.float64())
+        if not pa.types.is_boolean(array.type)
+        else pc.cast(pc.cast(array, pa.int8()), pa.float64())
     )
     bad = pc.fill_null(pc.invert(pc.is_finite(numbers)), True)
     _refuse(bad, name, "is empty, NaN or infinite", "a finite number")

@@ -93,9 +93,7 @@ class ArrayFeature(Document):
         return math.prod(self.shape)
 
 
-Feature = Annotated[
-    NumericFeature | CategoricalFeature | ArrayFeature, Field(discriminator="kind")
-]
+Feature = Annotated[NumericFeature | CategoricalFeature | ArrayFeature, Field(discriminator="kind")]
 
 
 class ClassLabel(Document):
@@ -167,7 +165,9 @@ class DatasetSchema(Document):
         if twice:
             raise ValueError(f"feature {twice[0]!r} is declared twice")
         if self.unit in names:
-            raise ValueError(f"the unit column {self.unit!r} cannot be a feature: it is an identity")
+            raise ValueError(
+                f"the unit column {self.unit!r} cannot be a feature: it is an identity"
+            )
         if self.label.column in names:
             raise ValueError(f"the label column {self.label.column!r} cannot be a feature too")
         if self.label.column == self.unit:

@@ -111,7 +111,7 @@ class StoredDataset:
         return self.manifest.schema.label.classes > 0
 
     def holdout_mask(self, fraction: float) -> npt.NDArray[np.bool_]:
-        """Which units are held out, [N]; a unit's place depends on its own id and a secret alone."""
+        """Which units are held out, [N]; depends on each unit's id and a secret alone."""
         if not 0.0 <= fraction < 1.0:
             raise ValueError(f"holdout fraction {fraction} is not in [0, 1)")
         mask: npt.NDArray[np.bool_] = self._split_keys < np.uint64(int(fraction * 2.0**64))
@@ -183,9 +183,7 @@ class DatasetStore:
         folder = stored.folder
         names = json.loads((folder / "units.json").read_text(encoding="utf-8"))
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
-        return hmac.compare_digest(
-            self._digest(stored.manifest.schema, names, *arrays), version
-        )
+        return hmac.compare_digest(self._digest(stored.manifest.schema, names, *arrays), version)
 
     def _digest(
         self,
@@ -219,7 +217,11 @@ class DatasetStore:
     ) -> None:
         partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
         try:
-            arrays = {"offsets": offsets, "features": features, "labels": labels}
+            arrays: dict[str, npt.NDArray[Any]] = {
+                "offsets": offsets,
+                "features": features,
+                "labels": labels,
+            }
             for name in _ARRAYS:
                 np.save(partial / f"{name}.npy", arrays[name], allow_pickle=False)
             np.save(partial / "split_keys.npy", self._split_keys(names), allow_pickle=False)

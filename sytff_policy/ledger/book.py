@@ -400,9 +400,7 @@ def settle(connection: Connection, run_id: str, *, status: str, code: str = "") 
         subject=run_id,
     )
     connection.execute(runs.update().where(runs.c.run_id == run_id).values(state=SETTLED))
-    _move(
-        connection, record, spent=_text(spent.to_json()), reserved=_text(reserved.to_json())
-    )
+    _move(connection, record, spent=_text(spent.to_json()), reserved=_text(reserved.to_json()))
     return entry
 
 

@@ -45,7 +45,9 @@ class Store:
                 self._migrate()
             self._require_head()
         except sa.exc.SQLAlchemyError as error:
-            raise LedgerUnavailable(f"the ledger at {_shown(url)} cannot be opened: {error}") from None
+            raise LedgerUnavailable(
+                f"the ledger at {_shown(url)} cannot be opened: {error}"
+            ) from None
 
     @classmethod
     def sqlite(cls, path: Path, *, create: bool = False) -> Store:

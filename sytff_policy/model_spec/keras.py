@@ -92,12 +92,37 @@ _REMEDIES = {
     "Model": "Nested models are not accepted. Put their layers into the outer model.",
 }
 LAYER_TYPES = (
-    "Dense Conv1D Conv2D DepthwiseConv2D MaxPooling1D AveragePooling1D MaxPooling2D "
-    "AveragePooling2D GlobalAveragePooling1D GlobalMaxPooling1D GlobalAveragePooling2D "
-    "GlobalMaxPooling2D Flatten Reshape Activation ReLU LeakyReLU ELU Softmax Dropout "
-    "LayerNormalization Embedding ZeroPadding2D Rescaling Add Subtract Multiply Average Maximum "
-    "Concatenate"
-).split()
+    "Dense",
+    "Conv1D",
+    "Conv2D",
+    "DepthwiseConv2D",
+    "MaxPooling1D",
+    "AveragePooling1D",
+    "MaxPooling2D",
+    "AveragePooling2D",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "Flatten",
+    "Reshape",
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Softmax",
+    "Dropout",
+    "LayerNormalization",
+    "Embedding",
+    "ZeroPadding2D",
+    "Rescaling",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Maximum",
+    "Concatenate",
+)
 _RENAMED = {"alpha": "negative_slope"}
 
 
@@ -193,9 +218,7 @@ def _sequential_layers(model: Any, config: Mapping[str, Any]) -> list[dict[str, 
                 "has no input shape",
                 remedy="Start with an Input layer, or give the first layer an input_shape.",
             )
-        entries.insert(
-            0, {"type": "InputLayer", "name": "input", "config": {"batch_shape": shape}}
-        )
+        entries.insert(0, {"type": "InputLayer", "name": "input", "config": {"batch_shape": shape}})
     previous = entries[0]["name"]
     for entry in entries[1:]:
         entry["inputs"] = [previous]
@@ -224,8 +247,12 @@ def _functional_layers(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _entry(item: Mapping[str, Any]) -> dict[str, Any]:
     config = item.get("config", {})
     name = item.get("name") or config.get("name")
-    return {"type": item.get("class_name"), "name": name, "config": config,
-            "registered": item.get("registered_name")}
+    return {
+        "type": item.get("class_name"),
+        "name": name,
+        "config": config,
+        "registered": item.get("registered_name"),
+    }
 
 
 def _inbound(node: Any, name: str) -> list[str]:
@@ -329,9 +356,7 @@ def _argument(
                 )
             )
     elif key not in _IGNORED:
-        problems.append(
-            InvalidInput(where, f"unknown argument {key}", value=_name_of(value))
-        )
+        problems.append(InvalidInput(where, f"unknown argument {key}", value=_name_of(value)))
 
 
 _FIELDS: dict[str, set[str]] = {}
@@ -389,7 +414,9 @@ def _activation(value: Any, where: str, problems: list[InvalidInput]) -> Any:
     if not isinstance(value, str):
         problems.append(
             InvalidInput(
-                where, "is not a built-in activation", value=_name_of(value),
+                where,
+                "is not a built-in activation",
+                value=_name_of(value),
                 remedy="Use an activation by its name, such as 'relu'.",
                 code="model.activation_not_allowed",
             )
@@ -411,7 +438,7 @@ def _name_of(value: Any) -> str:
 
 
 def _output_name(config: Mapping[str, Any]) -> str:
-    names = {name for name in _inbound(config["output_layers"], "output")}
+    names = set(_inbound(config["output_layers"], "output"))
     if len(names) != 1:
         raise InvalidInput("model", "must have exactly one output", value=len(names))
     return names.pop()

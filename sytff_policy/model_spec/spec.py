@@ -31,9 +31,7 @@ class InputSpec(Document):
     """The model's one input: its name, its shape without the batch, its type."""
 
     name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f/\x7f]+$")
-    shape: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(
-        min_length=1, max_length=8
-    )
+    shape: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(min_length=1, max_length=8)
     dtype: Literal["float32", "int32"] = "float32"
 
 

@@ -36,21 +36,103 @@ from sytff_policy.policy.embedded import (
 from sytff_policy.policy.engine import TestResult
 
 PURE_BUILTINS = frozenset(
-    """
-    abs all any array.concat array.reverse array.slice base64.decode base64.encode
-    base64.is_valid bits.and bits.lsh bits.negate bits.or bits.rsh bits.xor ceil concat contains
-    count endswith floor format_int glob.match graph.reachable hex.decode hex.encode indexof
-    intersection is_array is_boolean is_null is_number is_object is_set is_string json.filter
-    json.is_valid json.marshal json.remove json.unmarshal lower max min net.cidr_contains
-    net.cidr_intersects numbers.range object.filter object.get object.keys object.remove
-    object.subset object.union object.union_n print product regex.is_valid regex.match
-    regex.split replace round semver.compare semver.is_valid sort split sprintf startswith
-    strings.any_prefix_match strings.any_suffix_match strings.count strings.replace_n
-    strings.reverse substring sum time.add_date time.clock time.date time.diff time.format
-    time.parse_duration_ns time.parse_ns time.parse_rfc3339_ns time.weekday to_number trim
-    trim_left trim_prefix trim_right trim_space trim_suffix type_name union units.parse
-    units.parse_bytes upper walk
-    """.split()
+    {
+        "abs",
+        "all",
+        "any",
+        "array.concat",
+        "array.reverse",
+        "array.slice",
+        "base64.decode",
+        "base64.encode",
+        "base64.is_valid",
+        "bits.and",
+        "bits.lsh",
+        "bits.negate",
+        "bits.or",
+        "bits.rsh",
+        "bits.xor",
+        "ceil",
+        "concat",
+        "contains",
+        "count",
+        "endswith",
+        "floor",
+        "format_int",
+        "glob.match",
+        "graph.reachable",
+        "hex.decode",
+        "hex.encode",
+        "indexof",
+        "intersection",
+        "is_array",
+        "is_boolean",
+        "is_null",
+        "is_number",
+        "is_object",
+        "is_set",
+        "is_string",
+        "json.filter",
+        "json.is_valid",
+        "json.marshal",
+        "json.remove",
+        "json.unmarshal",
+        "lower",
+        "max",
+        "min",
+        "net.cidr_contains",
+        "net.cidr_intersects",
+        "numbers.range",
+        "object.filter",
+        "object.get",
+        "object.keys",
+        "object.remove",
+        "object.subset",
+        "object.union",
+        "object.union_n",
+        "print",
+        "product",
+        "regex.is_valid",
+        "regex.match",
+        "regex.split",
+        "replace",
+        "round",
+        "semver.compare",
+        "semver.is_valid",
+        "sort",
+        "split",
+        "sprintf",
+        "startswith",
+        "strings.any_prefix_match",
+        "strings.any_suffix_match",
+        "strings.count",
+        "strings.replace_n",
+        "strings.reverse",
+        "substring",
+        "sum",
+        "time.add_date",
+        "time.clock",
+        "time.date",
+        "time.diff",
+        "time.format",
+        "time.parse_duration_ns",
+        "time.parse_ns",
+        "time.parse_rfc3339_ns",
+        "time.weekday",
+        "to_number",
+        "trim",
+        "trim_left",
+        "trim_prefix",
+        "trim_right",
+        "trim_space",
+        "trim_suffix",
+        "type_name",
+        "union",
+        "units.parse",
+        "units.parse_bytes",
+        "upper",
+        "walk",
+    }
 )
 """Built-ins that depend on their arguments alone. What is not here is refused by name."""
 
@@ -63,9 +145,7 @@ class AdmissionReport:
     tests: tuple[TestResult, ...]
 
 
-def admit(
-    bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None = None
-) -> AdmissionReport:
+def admit(bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None = None) -> AdmissionReport:
     """Checks a bundle.
 
     Args:
@@ -125,9 +205,7 @@ def _require(problems: Iterator[InvalidInput]) -> None:
         raise BundleRejected(found)
 
 
-def _package(
-    bundle: Bundle, path: str, tree: dict[str, Any], test: bool
-) -> Iterator[InvalidInput]:
+def _package(bundle: Bundle, path: str, tree: dict[str, Any], test: bool) -> Iterator[InvalidInput]:
     package = ".".join(path_of(tree["package"]["refr"]))
     homes = [bundle.package]
     if bundle.package == NODE_PACKAGE:
@@ -285,7 +363,7 @@ def _deny_is_defined(bundle: Bundle, names: set[str]) -> Iterator[InvalidInput]:
             "bundle",
             f"defines no {bundle.package}.deny",
             code="policy.undefined_deny",
-            remedy="Add rules `deny contains {\"code\": ..., \"message\": ...} if { ... }`.",
+            remedy='Add rules `deny contains {"code": ..., "message": ...} if { ... }`.',
         )
 
 

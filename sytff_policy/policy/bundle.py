@@ -129,9 +129,7 @@ def load_bundle(folder: Path, package: str = DATASET_PACKAGE) -> Bundle:
             raise BundleRejected(
                 [rejection(relative, "is a link", code="policy.link", remedy="Copy the file.")]
             )
-        if path.is_file() and (
-            path.suffix == ".rego" or path.name in ("data.json", ".manifest")
-        ):
+        if path.is_file() and (path.suffix == ".rego" or path.name in ("data.json", ".manifest")):
             files[relative] = path.read_bytes()
     return make_bundle(package, files)
 

@@ -130,9 +130,7 @@ class EmbeddedEngine:
         with self._lock:
             self._end()
 
-    def _evaluate_one(
-        self, source: str, bundle: Bundle, node: Bundle | None, text: str
-    ) -> Verdict:
+    def _evaluate_one(self, source: str, bundle: Bundle, node: Bundle | None, text: str) -> Verdict:
         try:
             answer = self._query(bundle, node, text)
             found = {name: _value_of(value) for name, value in answer["value"].items()}
@@ -200,7 +198,8 @@ class EmbeddedEngine:
     def _exchange(
         self, process: subprocess.Popen[bytes], line: bytes, limit: float, most: int
     ) -> dict[str, Any]:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         deadline = time.monotonic() + limit
         buffer = bytearray()
         with selectors.DefaultSelector() as selector:

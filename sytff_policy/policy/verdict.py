@@ -151,9 +151,7 @@ def _pick(choose: Any, first: Decimal | None, second: Decimal | None) -> Decimal
     return choose(present) if present else None
 
 
-def _both(
-    first: tuple[Any, ...] | None, second: tuple[Any, ...] | None
-) -> tuple[Any, ...] | None:
+def _both(first: tuple[Any, ...] | None, second: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     if first is None or second is None:
         return first if second is None else second
     return tuple(value for value in first if value in second)

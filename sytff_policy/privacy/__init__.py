@@ -34,9 +34,9 @@ from sytff_policy.privacy.planner import Choice, Plan, plan
 
 __all__ = [
     "ACCOUNTANT",
+    "FEW_ORDERS",
     "Choice",
     "Composed",
-    "FEW_ORDERS",
     "Event",
     "FilterKind",
     "Gaussian",

@@ -49,9 +49,7 @@ class PoissonSampled:
 
     def __post_init__(self) -> None:
         if not 1 <= self.clients <= self.population:
-            raise UnknownEvent(
-                f"sampling rate {self.clients}/{self.population} must be in (0, 1]"
-            )
+            raise UnknownEvent(f"sampling rate {self.clients}/{self.population} must be in (0, 1]")
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -276,9 +276,7 @@ class SumFilter(PrivacyFilter):
         return {"requests": self.requests}
 
 
-def make_filter(
-    kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any
-) -> PrivacyFilter:
+def make_filter(kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any) -> PrivacyFilter:
     """The filter of a given kind.
 
     Raises:

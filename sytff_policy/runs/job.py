@@ -21,8 +21,6 @@ from sytff_policy.request import (
     ServerOptimizer,
 )
 
-FORMAT = "sytff-job/1"
-
 FailureCode = Literal[
     "run.failed",
     "run.executed_event_mismatch",
@@ -44,7 +42,7 @@ class TrainingJob(Document):
       shards: Number of TFF clients; each is a shard of the cohort's virtual silos.
     """
 
-    format: Literal["sytff-job/1"] = FORMAT
+    format: Literal["sytff-job/1"] = "sytff-job/1"
     run_id: str
     dataset_path: str
     dataset_version: str

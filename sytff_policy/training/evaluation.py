@@ -66,9 +66,7 @@ class Evaluator:
 
         total = np.zeros(2 if self.accuracy is None else 3, np.float64)
         for x, y, splits in batches:
-            total += contributions(
-                tf.constant(x), tf.constant(y), tf.constant(splits)
-            ).numpy()
+            total += contributions(tf.constant(x), tf.constant(y), tf.constant(splits)).numpy()
         return total.astype(np.float32)
 
     def _contributions(

@@ -112,9 +112,7 @@ def accuracy_fn(name: str, final_activation: str) -> ExampleFunction:
         )
     threshold = 0.5 if final_activation == "sigmoid" else 0.0
     return lambda labels, predictions: _row_mean(
-        tf.cast(
-            tf.equal(predictions > threshold, _column(labels, predictions) > 0.5), tf.float32
-        )
+        tf.cast(tf.equal(predictions > threshold, _column(labels, predictions) > 0.5), tf.float32)
     )
 
 
@@ -191,9 +189,7 @@ def _scaled(
     return _truncated(generator, shape) * (math.sqrt(scale) / 0.87962566103423978)
 
 
-def _truncated(
-    generator: np.random.Generator, shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     draws = generator.normal(size=shape)
     outside = np.abs(draws) > 2.0
     while outside.any():
@@ -216,8 +212,11 @@ def _apply(layer: Any, inputs: Tensors, weights: list[tf.Tensor], training: bool
 
 
 def _dense(layer: spec_layers.Dense, x: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
-    return _finish(layer, tf.tensordot(x, weights[0], [[-1], [0]])
-                   if len(x.shape) != 2 else tf.matmul(x, weights[0]), weights)
+    return _finish(
+        layer,
+        tf.tensordot(x, weights[0], [[-1], [0]]) if len(x.shape) != 2 else tf.matmul(x, weights[0]),
+        weights,
+    )
 
 
 def _finish(layer: Any, x: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
@@ -294,9 +293,7 @@ def _layer_norm(
     return tf.nn.batch_normalization(x, mean, variance, beta, gamma, layer.epsilon)
 
 
-def _embedding(
-    layer: spec_layers.Embedding, x: tf.Tensor, weights: list[tf.Tensor]
-) -> tf.Tensor:
+def _embedding(layer: spec_layers.Embedding, x: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
     index = tf.cast(x, tf.int32)
     known = tf.logical_and(index >= 0, index < layer.input_dim)
     rows = tf.gather(weights[0], tf.where(known, index, tf.zeros_like(index)))
@@ -340,12 +337,12 @@ _APPLY: dict[type, Callable[[Any, tf.Tensor, list[tf.Tensor]], tf.Tensor]] = {
     spec_layers.ActivationLayer: lambda layer, x, _: _ACTIVATIONS[layer.activation](x),
     spec_layers.ReLU: _relu,
     spec_layers.LeakyReLU: lambda layer, x, _: tf.nn.leaky_relu(x, layer.negative_slope),
-    spec_layers.ELU: lambda layer, x, _: tf.where(x > 0, x, layer.alpha * tf.math.expm1(tf.minimum(x, 0.0))),
+    spec_layers.ELU: lambda layer, x, _: tf.where(
+        x > 0, x, layer.alpha * tf.math.expm1(tf.minimum(x, 0.0))
+    ),
     spec_layers.Softmax: lambda layer, x, _: tf.nn.softmax(x),
     spec_layers.LayerNormalization: _layer_norm,
     spec_layers.Embedding: _embedding,
     spec_layers.ZeroPadding2D: _zero_padding,
-    spec_layers.Rescaling: lambda layer, x, _: (
-        tf.cast(x, tf.float32) * layer.scale + layer.offset
-    ),
+    spec_layers.Rescaling: lambda layer, x, _: tf.cast(x, tf.float32) * layer.scale + layer.offset,
 }

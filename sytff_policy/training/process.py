@@ -75,9 +75,7 @@ class LocalTraining:
                 tape.watch(now)
                 predictions = self.predict(now, x[low:high], True)
                 loss = tf.reduce_mean(self.loss(y[low:high], predictions))
-            gradients = tape.gradient(
-                loss, now, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
+            gradients = tape.gradient(loss, now, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             if momentum:
                 velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]

@@ -25,7 +25,8 @@ from sytff_policy.training.runtime import (
 )
 
 if TYPE_CHECKING:
-    from sytff_policy.runs.job import Document, FailureCode, TrainingJob
+    from sytff_policy._model import Document
+    from sytff_policy.runs.job import FailureCode, TrainingJob
     from sytff_policy.training.trainer import RunResult
 
 logger = logging.getLogger("sytff_policy.runner")

@@ -136,9 +136,7 @@ class Trainer:
         hooks.may_start(self._job.rounds, True)
         evaluator = Evaluator(self._model.predict, self._loss, self._accuracy)
         exact = evaluator.exact_sum(weights, self._evaluation_batches())
-        noised, executed = noised_sum(
-            exact, evaluator.sensitivity, evaluation.noise_multiplier
-        )
+        noised, executed = noised_sum(exact, evaluator.sensitivity, evaluation.noise_multiplier)
         self._reconcile(executed, evaluation.noise_multiplier)
         return metrics_from(
             noised,
@@ -156,9 +154,7 @@ class Trainer:
             raise ExecutedEventMismatch("the aggregator executed less noise than was admitted")
 
     def _cohort(self) -> list[ShardData]:
-        drawn = draw_cohort(
-            self._job.clients_per_round, self._job.population, self._trained_on
-        )
+        drawn = draw_cohort(self._job.clients_per_round, self._job.population, self._trained_on)
         return [self._shard(part) for part in np.array_split(drawn, self._job.shards)]
 
     def _shard(self, units: npt.NDArray[np.int64]) -> ShardData:

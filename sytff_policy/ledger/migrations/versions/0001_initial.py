@@ -12,9 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "entries",
-        sa.Column(
-            "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False
-        ),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("hash", sa.String(71), nullable=False),
         sa.Column("leaf", sa.Text, nullable=False),
         sa.Column("kind", sa.String(40), nullable=False),

@@ -1,0 +1,56 @@
+"""Reserving without a gate, for tests of the ledger alone."""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal
+
+from sytff_policy.canonical import digest
+from sytff_policy.ledger import Ledger
+from sytff_policy.privacy import RunMechanism
+
+_counter = itertools.count()
+
+RUN = RunMechanism(20, 50, 1000, Decimal(1), Decimal(5))
+
+
+def reserve(
+    ledger: Ledger,
+    mechanism: RunMechanism = RUN,
+    *,
+    researcher: str = "alice",
+    key: str | None = None,
+    dataset: str = "registry",
+) -> str:
+    """Reserves a run; returns its id."""
+    number = next(_counter)
+    record = ledger.dataset(dataset)
+    request = {"number": number}
+    body = {
+        "decision": "allow",
+        "decision_id": f"dec-{number}",
+        "dataset": dataset,
+        "reasons": [],
+        "request": request,
+        "request_digest": digest(request),
+        "bundles": {"dataset": record.bundle},
+        "researcher": {"id": researcher},
+    }
+    ledger.reserve(
+        record,
+        run_id=f"run-{number}",
+        decision_id=f"dec-{number}",
+        researcher=researcher,
+        mechanism=mechanism,
+        request_digest=digest(request) if key is None else "sha256:same",
+        idempotency_key=key,
+        decision=body,
+    )
+    return f"run-{number}"
+
+
+def finish(ledger: Ledger, run_id: str, *, rounds: int = 20, status: str = "completed") -> None:
+    """Runs a run's rounds on paper, and settles it."""
+    evaluated = status == "completed"
+    ledger.progress(run_id, rounds_started=rounds, evaluation_started=evaluated)
+    ledger.settle(run_id, status=status)
