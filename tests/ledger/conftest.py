@@ -21,7 +21,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         population=1000,
         owner="owner",
         description={"features": []},
-        privacy_filter=make_filter("rdp", Decimal(8), Decimal("1e-5"), order=8),
+        privacy_filter=make_filter("rdp", Decimal(8), Decimal("1e-5"), order=4),
         bundle="sha256:" + "0" * 64,
     )
     yield made

@@ -67,7 +67,7 @@ def test_the_filter_refuses_what_does_not_fit(ledger: Ledger) -> None:
 
 
 def test_two_users_share_one_dataset_cap(ledger: Ledger) -> None:
-    big = RunMechanism(450, 50, 1000, Decimal(1))
+    big = RunMechanism(250, 50, 1000, Decimal(1))
     reserve(ledger, big, researcher="alice")
     with pytest.raises(BudgetExceeded):
         reserve(ledger, big, researcher="bob")
@@ -242,7 +242,7 @@ class Interleaving(RuleBasedStateMachine):
             population=1000,
             owner="owner",
             description={},
-            privacy_filter=make_filter("rdp", Decimal(4), Decimal("1e-5"), order=6),
+            privacy_filter=make_filter("rdp", Decimal(4), Decimal("1e-5"), order=4),
             bundle="sha256:" + "0" * 64,
         )
         self.open: dict[str, RunMechanism] = {}
