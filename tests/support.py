@@ -52,7 +52,7 @@ def make_home(
     people: int = 300,
     epsilon: str = "8",
     privacy_filter: PrivacyFilter | None = None,
-    policy: Bundle | None | str = "starter",
+    policy: Bundle | str | None = "starter",
 ) -> Home:
     """A node with the demo registry."""
     home = Home.create(folder / "node")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -113,9 +112,7 @@ def test_the_announcements_parameters_get_counter_proposals(home: Home) -> None:
 def test_the_search_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate = home.engine.evaluate
     calls = []
-    monkeypatch.setattr(
-        home.engine, "evaluate", lambda *args: calls.append(1) or evaluate(*args)
-    )
+    monkeypatch.setattr(home.engine, "evaluate", lambda *args: calls.append(1) or evaluate(*args))
     for fields in (
         {"rounds": 20_000, "clients_per_round": 1200, "noise_multiplier": 0.02},
         {"rounds": 5000, "noise_multiplier": 0.5, "clipping": {"kind": "adaptive"}},

@@ -159,9 +159,7 @@ def test_rdp_equals_dp_accountings_at_integer_orders_on_every_version() -> None:
 
     for q, z, order in [(0.01, 1.0, 7), (0.1, 1.0, 3), (0.001, 0.6, 4), (0.3, 3.3, 16)]:
         accountant = rdp.RdpAccountant([order])
-        accountant.compose(
-            dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(z))
-        )
+        accountant.compose(dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(z)))
         ours = sampled_gaussian_rdp(round(q * 1000), 1000, Decimal(str(z)), order)
         assert float(ours) == pytest.approx(float(accountant._rdp[0]), rel=1e-9)
 
