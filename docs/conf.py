@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-_project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
+import tomllib
+
+_pyproject = Path(__file__).parents[1] / "pyproject.toml"
 
 project = "SyTFF Policy"
 copyright = "The SyTFF Policy authors"
-version = release = _project["version"]
+version = release = tomllib.loads(_pyproject.read_text())["project"]["version"]
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

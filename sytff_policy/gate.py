@@ -12,10 +12,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sytff_policy.decision import CounterProposal, Decision, Outcome
+from sytff_policy.decision import CounterProposal, Decision, Outcome, Reason
+from sytff_policy.errors import SytffError
 from sytff_policy.judge import Judgement, Situation, describe_accountant, judge, now_ns
 from sytff_policy.ledger import BudgetChanged, BudgetExceeded, Ledger
-from sytff_policy.policy import NODE_PACKAGE, Bundle, PolicyEngine
+from sytff_policy.policy import DATASET_PACKAGE, Bundle, PolicyEngine
 from sytff_policy.privacy import RunMechanism
 from sytff_policy.proposals import propose
 from sytff_policy.request import Researcher, TrainRequest
@@ -38,6 +39,11 @@ class Admission:
     decision: Decision
     run_id: str | None = None
     mechanism: RunMechanism | None = None
+
+
+def new_run_id() -> str:
+    """An id that no other run has."""
+    return f"run-{secrets.token_hex(8)}"
 
 
 class Gate:
@@ -63,11 +69,24 @@ class Gate:
         situation = self._situation(dataset, researcher)
         return self._decide(request, situation, judge(request, situation, self._engine))
 
-    def admit(self, request: TrainRequest, dataset: str, researcher: Researcher) -> Admission:
+    def admit(
+        self,
+        request: TrainRequest,
+        dataset: str,
+        researcher: Researcher,
+        *,
+        run_id: str | None = None,
+    ) -> Admission:
         """Decides a request, and records the decision; reserves the worst case if it is allowed.
 
         Judging and reserving are optimistic: if the budget moves in between, the request is
         judged again on what is left.
+
+        Args:
+          request: The request.
+          dataset: Name of the dataset it is about.
+          researcher: Who asks, as authenticated.
+          run_id: Id of the run that a reservation is for; a new one if not given.
 
         Raises:
           IdempotencyConflict: If the request's key already started a run.
@@ -86,7 +105,9 @@ class Gate:
                     _entry(decision, request, researcher),
                 )
                 return Admission(decision)
-            admission = self._reserve(request, situation, judgement, decision)
+            admission = self._reserve(
+                request, situation, judgement, decision, run_id or new_run_id()
+            )
             if admission is not None:
                 return admission
         raise BudgetChanged(f"the budget of {dataset!r} is too busy; try again")
@@ -97,10 +118,10 @@ class Gate:
         situation: Situation,
         judgement: Judgement,
         decision: Decision,
+        run_id: str,
     ) -> Admission | None:
         if judgement.mechanism is None:
             raise AssertionError("allowed without a mechanism")
-        run_id = f"run-{secrets.token_hex(8)}"
         try:
             self._ledger.reserve(
                 situation.record,
@@ -119,10 +140,13 @@ class Gate:
     def _situation(self, dataset: str, researcher: Researcher) -> Situation:
         record = self._ledger.dataset(dataset)
         today, in_all = self._ledger.usage(dataset, researcher.id)
-        bundles = [self._node_bundle]
+        bundles, faults = [self._node_bundle], []
         if record.bundle is not None:
-            bundles.append(self._load_bundle(record.bundle))
-        return Situation(record, researcher, today, in_all, tuple(bundles), now_ns())
+            try:
+                bundles.append(self._load_bundle(record.bundle))
+            except SytffError as error:
+                faults.append(_unusable(record.bundle, error))
+        return Situation(record, researcher, today, in_all, tuple(bundles), now_ns(), tuple(faults))
 
     def _decide(
         self, request: TrainRequest, situation: Situation, judgement: Judgement
@@ -132,10 +156,9 @@ class Gate:
             proposals = propose(
                 request, judgement, situation, lambda r: judge(r, situation, self._engine)
             )
-        bundles = {
-            "node" if bundle.package == NODE_PACKAGE else "dataset": bundle.digest
-            for bundle in situation.bundles
-        }
+        bundles = {"node": self._node_bundle.digest}
+        if situation.record.bundle is not None:
+            bundles["dataset"] = situation.record.bundle
         return Decision(
             outcome=judgement.outcome,
             decision_id=f"dec-{secrets.token_hex(8)}",
@@ -150,6 +173,15 @@ class Gate:
             accountant=describe_accountant(situation.record),
             bundles=bundles,
         )
+
+
+def _unusable(bundle: str, error: SytffError) -> Reason:
+    return Reason(
+        code="policy.bundle_unusable",
+        source=f"data.{DATASET_PACKAGE}",
+        message=f"the dataset's policy {bundle} is not what was activated, so every request is "
+        f"denied until its owner activates one again: {error}",
+    )
 
 
 def _entry(decision: Decision, request: TrainRequest, researcher: Researcher) -> dict[str, object]:

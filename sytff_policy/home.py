@@ -25,7 +25,7 @@ from typing import Any
 from sytff_policy._model import parse
 from sytff_policy.datasets import DatasetSchema, DatasetStore
 from sytff_policy.errors import InvalidInput, NotFound, SytffError
-from sytff_policy.gate import Gate
+from sytff_policy.gate import Gate, new_run_id
 from sytff_policy.ledger import DatasetRecord, Ledger
 from sytff_policy.policy import (
     Bundle,
@@ -41,6 +41,7 @@ from sytff_policy.runs.job import TrainingJob
 from sytff_policy.runs.supervisor import (
     OnProgress,
     RunResult,
+    claimed,
     recover,
     require_runtime,
     supervise,
@@ -286,15 +287,25 @@ class Home:
             raise InvalidInput("timeout", "must be above 0 seconds", value=timeout)
         require_runtime()
         record = self.resolve(request)
-        # Opened before anything is reserved: a damaged store must not cost budget.
-        self.store.open(record.version)
-        admission = self.gate.admit(request, record.name, researcher)
-        if on_decision is not None:
-            on_decision(admission.decision)
-        if admission.run_id is None or admission.mechanism is None:
-            raise RequestDenied(admission.decision)
-        job = TrainingJob(
-            run_id=admission.run_id,
+        # The rows stay closed until the reservation stands. If they cannot be read, the runner
+        # finds out before any round starts, and the settlement costs nothing.
+        run_id = new_run_id()
+        # Claimed before the reservation can be seen, so that whoever looks for runs without an
+        # owner never takes this one for abandoned.
+        with claimed(self.runs_dir.resolve(), run_id) as folder:
+            admission = self.gate.admit(request, record.name, researcher, run_id=run_id)
+            if on_decision is not None:
+                on_decision(admission.decision)
+            if admission.run_id is None:
+                raise RequestDenied(admission.decision)
+            job = self._job(run_id, request, record)
+            return supervise(self.ledger, job, folder, timeout=timeout, on_progress=on_progress)
+
+    def _job(self, run_id: str, request: TrainRequest, record: DatasetRecord) -> TrainingJob:
+        if request.model is None:
+            raise AssertionError("admitted to train without a model")
+        return TrainingJob(
+            run_id=run_id,
             dataset_path=str(self.store.folder(record.version).resolve()),
             dataset_version=record.version,
             population=record.population,
@@ -309,9 +320,6 @@ class Home:
             loss=effective_loss(request, record),
             model=request.model,
             evaluation=request.evaluation,
-        )
-        return supervise(
-            self.ledger, job, self.runs_dir.resolve(), timeout=timeout, on_progress=on_progress
         )
 
 
@@ -332,9 +340,18 @@ def parse_request(home: Home, document: Any, *, where: str = "") -> TrainRequest
     document = dict(document)
     if "dataset" in document:
         name = document.pop("dataset")
-        features, label = home.assets(home.ledger.dataset(str(name)))
-        document.setdefault("train_data_id", features.id)
-        document.setdefault("label_data_id", label.id)
+        if not isinstance(name, str):
+            raise InvalidInput("dataset", "is not a dataset's name", value=name)
+        features, label = home.assets(home.ledger.dataset(name))
+        for field, asset in (("train_data_id", features), ("label_data_id", label)):
+            if document.setdefault(field, asset.id) != asset.id:
+                raise InvalidInput(
+                    field,
+                    f"is not of dataset {name!r}",
+                    value=document[field],
+                    limit=asset.id,
+                    remedy="Give the dataset's name, or the two ids, not both.",
+                )
     return parse(TrainRequest, document, where=where)
 
 

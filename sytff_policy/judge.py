@@ -45,6 +45,7 @@ class Situation:
       today, in_all: The researcher's usage of the dataset.
       bundles: Node bundle first, then the dataset's active bundle if it has one.
       now_ns: Time of the judgement, nanoseconds since 1970 (UTC).
+      faults: What already denies every request, such as a stored policy that was altered.
     """
 
     record: DatasetRecord
@@ -53,6 +54,7 @@ class Situation:
     in_all: UsageRecord
     bundles: tuple[Bundle, ...]
     now_ns: int
+    faults: tuple[Reason, ...] = ()
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -118,7 +120,7 @@ def judge(request: TrainRequest, situation: Situation, engine: PolicyEngine) -> 
     mechanism = mechanism_of(request, record.population)
     charge, cost, accounting = _account(record, mechanism, request)
     verdict = _ask_policies(request, situation, engine, cost)
-    denials = (*verdict.deny, *accounting)
+    denials = (*situation.faults, *verdict.deny, *accounting)
     if denials:
         outcome, reasons = Outcome.DENY, denials
     elif verdict.review:

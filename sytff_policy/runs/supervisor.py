@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from sytff_policy.runs.job import (
 LINE_LIMIT = 65_536
 GRANT_SECONDS = 1.0
 GRANT_ROUNDS = 64
+JOB_FILE = "job.json"
 
 _MESSAGES: TypeAdapter[Any] = TypeAdapter(Message)
 
@@ -151,10 +153,27 @@ def require_runtime() -> None:
         )
 
 
+@contextlib.contextmanager
+def claimed(runs_dir: Path, run_id: str) -> Iterator[Path]:
+    """The folder of a run, held for as long as its owner lives.
+
+    Claim a run before it is reserved: `recover` settles every reserved run that nobody holds. The
+    folder of a run that was never started is removed on leaving.
+    """
+    folder = runs_dir / run_id
+    folder.mkdir(parents=True, mode=0o700)
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            if not (folder / JOB_FILE).exists():
+                shutil.rmtree(folder)
+
+
 def supervise(
     ledger: Ledger,
     job: TrainingJob,
-    runs_dir: Path,
+    folder: Path,
     *,
     timeout: float,
     on_progress: OnProgress | None = None,
@@ -164,28 +183,25 @@ def supervise(
     Args:
       ledger: Where progress and settlement are recorded.
       job: The admitted job; its reservation must exist.
-      runs_dir: Folder that gets a folder for this run.
+      folder: The run's folder, as from `claimed`.
       timeout: Seconds for the whole run.
       on_progress: Called after every round.
 
     Raises:
       RunFailed: If it ends without results. The reservation is settled.
     """
-    folder = runs_dir / job.run_id
-    (folder / "out").mkdir(parents=True, mode=0o700)
-    with _locked(folder):
-        attempt = _Attempt(ledger, job, folder, time.monotonic() + timeout, on_progress)
-        try:
-            done = attempt.run()
-            result = _load(job, folder / "out", done)
-        except _Ended as ended:
-            raise _settled_failure(ledger, job.run_id, ended.code) from None
-        except BaseException:
-            _settled_failure(ledger, job.run_id, "run.cancelled")
-            raise
-        ledger.settle(job.run_id, status="completed")
-        ledger.release(job.run_id, dict(result.digests))
-        return result
+    attempt = _Attempt(ledger, job, folder, time.monotonic() + timeout, on_progress)
+    try:
+        done = attempt.run()
+        result = _load(job, folder / "out", done)
+    except _Ended as ended:
+        raise _settled_failure(ledger, job.run_id, ended.code) from None
+    except BaseException:
+        _settled_failure(ledger, job.run_id, "run.cancelled")
+        raise
+    ledger.settle(job.run_id, status="completed")
+    ledger.release(job.run_id, dict(result.digests))
+    return result
 
 
 def recover(ledger: Ledger, runs_dir: Path) -> list[str]:
@@ -240,7 +256,8 @@ class _Attempt:
 
     def run(self) -> Done:
         """Starts the runner and serves it until it is done; ends its process group after."""
-        job_file = self._folder / "job.json"
+        (self._folder / "out").mkdir(mode=0o700)
+        job_file = self._folder / JOB_FILE
         job_file.write_text(self._job.model_dump_json(), encoding="utf-8")
         from_runner, to_supervisor = os.pipe()
         from_supervisor, to_runner = os.pipe()

@@ -102,7 +102,7 @@ def _execute(job_file: Path, out_dir: Path, channel: Channel) -> None:
         from sytff_policy.training.trainer import Hooks, Trainer
 
         dataset = StoredDataset.open(Path(job.dataset_path), job.dataset_version)
-        with execution_context(worker, port):
+        with execution_context(worker, port, on_death=lambda: _worker_died(channel)):
             channel.send(Ready())
             hooks = Hooks(
                 may_start=channel.may_start,
@@ -114,6 +114,14 @@ def _execute(job_file: Path, out_dir: Path, channel: Channel) -> None:
     finally:
         worker.kill()
         worker.wait()
+
+
+def _worker_died(channel: Channel) -> None:
+    from sytff_policy.runs.job import Failed
+
+    logger.error("TFF's worker died")
+    channel.send(Failed(code="run.failed"))
+    os._exit(1)
 
 
 def _write(result: RunResult, out_dir: Path, job: TrainingJob) -> dict[str, str]:
@@ -132,13 +140,15 @@ def _write(result: RunResult, out_dir: Path, job: TrainingJob) -> dict[str, str]
 
 
 def _code_of(error: Exception) -> FailureCode:
+    from sytff_policy.datasets import DatasetDamaged
     from sytff_policy.training.trainer import ExecutedEventMismatch, ResultNotFinite
 
-    if isinstance(error, ExecutedEventMismatch):
-        return "run.executed_event_mismatch"
-    if isinstance(error, ResultNotFinite):
-        return "run.result_not_finite"
-    return "run.failed"
+    codes: dict[type[Exception], FailureCode] = {
+        DatasetDamaged: "run.dataset_unreadable",
+        ExecutedEventMismatch: "run.executed_event_mismatch",
+        ResultNotFinite: "run.result_not_finite",
+    }
+    return codes.get(type(error), "run.failed")
 
 
 if __name__ == "__main__":

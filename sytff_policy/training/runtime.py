@@ -17,8 +17,9 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,16 +116,33 @@ def worker_binary() -> Path:
 
 
 @contextlib.contextmanager
-def execution_context(process: subprocess.Popen[bytes], port: int) -> Iterator[None]:
+def execution_context(
+    process: subprocess.Popen[bytes], port: int, on_death: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Makes the worker TFF's default runtime, and ends it on leaving.
+
+    Args:
+      process: The worker.
+      port: Its port.
+      on_death: Called in a thread of its own if the worker ends by itself. A call that is under
+        way then never returns: gRPC waits for the worker to come back.
 
     Raises:
       RuntimeUnavailable: If the worker ends or does not answer in time.
     """
+    leaving = threading.Event()
+
+    def watch() -> None:
+        process.wait()
+        if not leaving.is_set() and on_death is not None:
+            on_death()
+
     try:
         _connect(process, port)
+        threading.Thread(target=watch, name="worker-watch", daemon=True).start()
         yield
     finally:
+        leaving.set()
         process.kill()
         process.wait()
 

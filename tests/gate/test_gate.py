@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -108,13 +109,21 @@ def test_a_dataset_without_a_policy_denies_everything(tmp_path: Path) -> None:
         assert decision.counter_proposals == ()
 
 
-def test_an_altered_stored_policy_denies_by_refusing_to_load(home: Home) -> None:
+@pytest.mark.parametrize("harm", ["alter", "remove", "break"])
+def test_a_stored_policy_that_is_not_what_was_activated_denies(home: Home, harm: str) -> None:
     record = home.ledger.dataset("registry")
     assert record.bundle is not None
     folder = home.folder / "bundles" / record.bundle.removeprefix("sha256:")
-    (folder / "policy.rego").write_text(ALLOW_ALL)
-    with pytest.raises(Exception, match="altered"):
-        home.gate.check(ask(home), "registry", ALICE)
+    if harm == "remove":
+        shutil.rmtree(folder)
+    else:
+        content = ALLOW_ALL.encode() if harm == "alter" else b"\xff"
+        (folder / "policy.rego").write_bytes(content)
+    decision = home.gate.admit(ask(home), "registry", ALICE).decision
+    assert codes(decision) == {"policy.bundle_unusable", "policy.undefined"}
+    assert decision.bundles["dataset"] == record.bundle
+    assert decision.counter_proposals == ()
+    assert home.ledger.verify().ok
 
 
 def test_the_same_idempotency_key_reserves_once(home: Home) -> None:
