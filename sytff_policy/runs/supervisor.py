@@ -357,7 +357,6 @@ def _runner_environment() -> dict[str, str]:
     environment = {
         "TF_CPP_MIN_LOG_LEVEL": "1",
         "CUDA_VISIBLE_DEVICES": "",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
     }
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
     environment.update({name: os.environ[name] for name in kept if name in os.environ})

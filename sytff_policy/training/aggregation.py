@@ -94,7 +94,10 @@ def zero_if_not_finite(update: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     cannot be scaled to a norm. Both are one unit's own doing and count as no update.
     """
     finite = tf.math.is_finite(tf.linalg.global_norm(list(update)))
-    return [tf.where(finite, tensor, tf.zeros_like(tensor)) for tensor in update]
+    kept: list[tf.Tensor] = tf.cond(
+        finite, lambda: list(update), lambda: [tf.zeros_like(tensor) for tensor in update]
+    )
+    return kept
 
 
 def effective_noise_multiplier(event: DpEvent) -> float:

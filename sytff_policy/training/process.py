@@ -11,7 +11,6 @@ Optimization", ICLR 2021 (the server optimizers).
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +27,9 @@ from sytff_policy.training.aggregation import (
     executed_event,
     zero_if_not_finite,
 )
+from sytff_policy.training.transfer import ShardData, Transfer
 
 Weights = list[npt.NDArray[np.float32]]
-ShardData = collections.OrderedDict[str, npt.NDArray[Any]]
 Predict = Callable[[Sequence[tf.Tensor], tf.Tensor, bool], tf.Tensor]
 ExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -74,13 +73,14 @@ class LocalTraining:
             with tf.GradientTape() as tape:
                 tape.watch(now)
                 predictions = self.predict(now, x[low:high], True)
-                loss = tf.reduce_mean(self.loss(y[low:high], predictions))
+                # The rate scales the loss, so that no pass over the weights is spent on it.
+                loss = rate * tf.reduce_mean(self.loss(y[low:high], predictions))
             gradients = tape.gradient(loss, now, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             if momentum:
                 velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
                 gradients = velocity
-            moved = [w - rate * g for w, g in zip(now, gradients, strict=True)]
+            moved = [w - g for w, g in zip(now, gradients, strict=True)]
             return index + 1, moved, velocity
 
         begin = [tf.identity(weight) for weight in weights]
@@ -111,9 +111,7 @@ class FederatedRounds:
 
     Args:
       weight_specs: Names, shapes and types of the trainable weights.
-      feature_shape: Shape of one example.
-      feature_dtype: Type of the features as the model takes them.
-      label_dtype: Type of the labels.
+      transfer: How shards reach the workers.
       training: What each unit does.
       query: The round's query, as from `aggregation.update_query`.
       server_optimizer: How the mean update is applied.
@@ -123,9 +121,7 @@ class FederatedRounds:
         self,
         *,
         weight_specs: Sequence[tf.TensorSpec],
-        feature_shape: Sequence[int],
-        feature_dtype: tf.DType,
-        label_dtype: tf.DType,
+        transfer: Transfer,
         training: LocalTraining,
         query: Any,
         server_optimizer: ServerOptimizer,
@@ -136,8 +132,8 @@ class FederatedRounds:
             [tff.types.TensorType(spec.dtype.as_numpy_dtype, spec.shape) for spec in self._specs],
             list,
         )
-        shard_type = _shard_type(feature_shape, feature_dtype, label_dtype)
-        shard_sum = _shard_sum_computation(query, training, weights_type, shard_type)
+        self._transfer = transfer
+        shard_sum = _shard_sum_computation(query, training, weights_type, transfer)
         factory = tff.aggregators.DifferentiallyPrivateFactory(ShardSumQuery(query))
         aggregator = factory.create(shard_sum.type_signature.result)
         self._initialize_aggregator = tff.federated_computation(lambda: aggregator.initialize())
@@ -161,7 +157,7 @@ class FederatedRounds:
             tff.FederatedType(weights_type, tff.SERVER),
             tff.FederatedType(optimizer_type, tff.SERVER),
             tff.FederatedType(aggregator_type, tff.SERVER),
-            tff.FederatedType(shard_type, tff.CLIENTS),
+            tff.FederatedType(transfer.type, tff.CLIENTS),
         )
         def next_round(weights: Any, optimizer: Any, state: Any, data: Any) -> Any:
             params = tff.federated_broadcast(tff.federated_map(sample_params, state))
@@ -188,21 +184,10 @@ class FederatedRounds:
           shards: One `make_shard` per TFF client; the same number every round.
         """
         return RoundState(
-            *self._next_round(state.weights, state.optimizer, state.aggregator, list(shards))
+            *self._next_round(
+                state.weights, state.optimizer, state.aggregator, self._transfer.send(shards)
+            )
         )
-
-
-def make_shard(
-    features: npt.NDArray[Any], labels: npt.NDArray[Any], row_splits: npt.NDArray[np.int64]
-) -> ShardData:
-    """A TFF client's data: rows of several units, unit i owning rows row_splits[i]..[i+1].
-
-    Args:
-      features: [rows, *feature_shape].
-      labels: [rows].
-      row_splits: int64 [units + 1], from 0 to rows.
-    """
-    return collections.OrderedDict(features=features, labels=labels, row_splits=row_splits)
 
 
 def build_server_optimizer(spec: ServerOptimizer) -> Any:
@@ -216,32 +201,16 @@ def build_server_optimizer(spec: ServerOptimizer) -> Any:
     return build(spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon)
 
 
-def _shard_type(
-    feature_shape: Sequence[int], feature_dtype: tf.DType, label_dtype: tf.DType
-) -> Any:
-    return tff.types.StructWithPythonType(
-        [
-            (
-                "features",
-                tff.types.TensorType(feature_dtype.as_numpy_dtype, [None, *feature_shape]),
-            ),
-            ("labels", tff.types.TensorType(label_dtype.as_numpy_dtype, [None])),
-            ("row_splits", tff.types.TensorType(np.int64, [None])),
-        ],
-        collections.OrderedDict,
-    )
-
-
 def _shard_sum_computation(
-    query: Any, training: LocalTraining, weights_type: Any, shard_type: Any
+    query: Any, training: LocalTraining, weights_type: Any, transfer: Transfer
 ) -> Any:
     global_state = tff.tensorflow.computation(query.initial_global_state).type_signature.result
     derive = tff.tensorflow.computation(query.derive_sample_params, global_state)
 
-    @tff.tensorflow.computation(weights_type, derive.type_signature.result, shard_type)
+    @tff.tensorflow.computation(weights_type, derive.type_signature.result, transfer.type)
     def shard_sum(weights: Any, params: Any, data: Any) -> Any:
         weights = list(weights)
-        x, y, splits = data["features"], data["labels"], data["row_splits"]
+        x, y, splits = transfer.receive(data)
         units = tf.shape(splits, tf.int64)[0] - 1
         # The shape of a preprocessed record, with nothing in it.
         template = query.preprocess_record(params, [tf.zeros_like(w) for w in weights])

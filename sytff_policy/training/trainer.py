@@ -19,11 +19,10 @@ from sytff_policy.training.functional import FunctionalModel, accuracy_fn, loss_
 from sytff_policy.training.process import (
     FederatedRounds,
     LocalTraining,
-    ShardData,
     Weights,
-    make_shard,
 )
 from sytff_policy.training.sampling import draw_cohort
+from sytff_policy.training.transfer import ShardData, SharedMemory, make_shard
 
 EVALUATION_UNITS = 2048
 """Units per evaluation batch: bounds memory, not results."""
@@ -104,9 +103,11 @@ class Trainer:
         initial = self._model.initial_weights(None)
         process = FederatedRounds(
             weight_specs=[tf.TensorSpec(weight.shape, tf.float32) for weight in initial],
-            feature_shape=job.model.inputs[0].shape,
-            feature_dtype=tf.as_dtype(job.model.inputs[0].dtype),
-            label_dtype=self._label_dtype,
+            transfer=SharedMemory(
+                job.model.inputs[0].shape,
+                tf.as_dtype(job.model.inputs[0].dtype),
+                self._label_dtype,
+            ),
             training=LocalTraining(
                 predict=self._model.predict,
                 loss=self._loss,
