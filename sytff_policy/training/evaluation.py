@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_federated as tff
-import tensorflow_privacy as tfp
 
 from sytff_policy.training.aggregation import (
     NOISE_MARGIN,
-    ShardSumQuery,
+    NoisyAggregation,
     effective_noise_multiplier,
     executed_event,
+    fresh_secret,
+    sum_query,
 )
 
 LOSS_BOUND = 5.0
@@ -103,12 +104,11 @@ def noised_sum(
       The noised sum, and the noise multiplier that the aggregator reports as executed.
     """
     stddev = sensitivity * noise_multiplier * NOISE_MARGIN
-    query = ShardSumQuery(tfp.GaussianSumQuery(sensitivity, stddev))
     value_type = tff.types.TensorType(np.float32, exact.shape)
-    aggregator = tff.aggregators.DifferentiallyPrivateFactory(query).create(value_type)
-    output = aggregator.next(aggregator.initialize(), [exact])
-    executed = effective_noise_multiplier(executed_event(output.state))
-    return np.asarray(output.result, np.float32), executed
+    aggregation = NoisyAggregation(sum_query(sensitivity, stddev), value_type)
+    state, result = aggregation.next(aggregation.initialize(), fresh_secret(), [exact])
+    executed = effective_noise_multiplier(executed_event(state))
+    return np.asarray(result, np.float32), executed
 
 
 def metrics_from(

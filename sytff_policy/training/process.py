@@ -22,9 +22,11 @@ import tensorflow_federated as tff
 
 from sytff_policy.request import ClientOptimizer, ServerOptimizer
 from sytff_policy.training.aggregation import (
+    NoisyAggregation,
     ShardSumQuery,
     effective_noise_multiplier,
     executed_event,
+    fresh_secret,
     zero_if_not_finite,
 )
 from sytff_policy.training.transfer import ShardData, Transfer
@@ -123,7 +125,7 @@ class FederatedRounds:
         weight_specs: Sequence[tf.TensorSpec],
         transfer: Transfer,
         training: LocalTraining,
-        query: Any,
+        query: ShardSumQuery,
         server_optimizer: ServerOptimizer,
     ) -> None:
         self._specs = list(weight_specs)
@@ -133,16 +135,15 @@ class FederatedRounds:
             list,
         )
         self._transfer = transfer
-        shard_sum = _shard_sum_computation(query, training, weights_type, transfer)
-        factory = tff.aggregators.DifferentiallyPrivateFactory(ShardSumQuery(query))
-        aggregator = factory.create(shard_sum.type_signature.result)
+        shard_sum = shard_sum_computation(query, training, weights_type, transfer)
+        aggregator = NoisyAggregation(query, shard_sum.type_signature.result)
         self._initialize_aggregator = tff.federated_computation(lambda: aggregator.initialize())
         self._initialize_optimizer = tff.tensorflow.computation(
             lambda: self._optimizer.initialize(self._specs)
         )
         optimizer_type = self._initialize_optimizer.type_signature.result
         aggregator_type = aggregator.initialize.type_signature.result.member
-        mean_type = aggregator.next.type_signature.result.result.member
+        mean_type = aggregator.next.type_signature.result[1].member
 
         @tff.tensorflow.computation(optimizer_type, weights_type, mean_type)
         def apply_mean(state: Any, weights: Any, mean: Any) -> Any:
@@ -157,16 +158,16 @@ class FederatedRounds:
             tff.FederatedType(weights_type, tff.SERVER),
             tff.FederatedType(optimizer_type, tff.SERVER),
             tff.FederatedType(aggregator_type, tff.SERVER),
+            aggregator.next.type_signature.parameter[1],
             tff.FederatedType(transfer.type, tff.CLIENTS),
         )
-        def next_round(weights: Any, optimizer: Any, state: Any, data: Any) -> Any:
+        def next_round(weights: Any, optimizer: Any, state: Any, secret: Any, data: Any) -> Any:
             params = tff.federated_broadcast(tff.federated_map(sample_params, state))
             at_clients = tff.federated_broadcast(weights)
             sums = tff.federated_map(shard_sum, (at_clients, params, data))
-            output = aggregator.next(state, sums)
-            moved = tff.federated_map(apply_mean, (optimizer, weights, output.result))
-            # Aggregator measurements stay here: they are not part of what is accounted for.
-            return moved[1], moved[0], output.state
+            after, mean = aggregator.next(state, secret, sums)
+            moved = tff.federated_map(apply_mean, (optimizer, weights, mean))
+            return moved[1], moved[0], after
 
         self._next_round = next_round
 
@@ -183,10 +184,10 @@ class FederatedRounds:
           state: State after the previous round.
           shards: One `make_shard` per TFF client; the same number every round.
         """
+        data = self._transfer.send(shards)
+        secret = fresh_secret()
         return RoundState(
-            *self._next_round(
-                state.weights, state.optimizer, state.aggregator, self._transfer.send(shards)
-            )
+            *self._next_round(state.weights, state.optimizer, state.aggregator, secret, data)
         )
 
 
@@ -201,9 +202,11 @@ def build_server_optimizer(spec: ServerOptimizer) -> Any:
     return build(spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon)
 
 
-def _shard_sum_computation(
-    query: Any, training: LocalTraining, weights_type: Any, transfer: Transfer
+def shard_sum_computation(
+    query: ShardSumQuery, training: LocalTraining, weights_type: Any, transfer: Transfer
 ) -> Any:
+    """What a TFF client computes: (weights, clipping parameters, shard) -> sum before noise."""
+    inner = query.inner
     global_state = tff.tensorflow.computation(query.initial_global_state).type_signature.result
     derive = tff.tensorflow.computation(query.derive_sample_params, global_state)
 
@@ -213,12 +216,12 @@ def _shard_sum_computation(
         x, y, splits = transfer.receive(data)
         units = tf.shape(splits, tf.int64)[0] - 1
         # The shape of a preprocessed record, with nothing in it.
-        template = query.preprocess_record(params, [tf.zeros_like(w) for w in weights])
+        template = inner.preprocess_record(params, [tf.zeros_like(w) for w in weights])
         nothing = tf.nest.map_structure(tf.zeros_like, template)
 
         def add_unit(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
             update = training.update(weights, x, y, splits[index], splits[index + 1])
-            record = query.preprocess_record(params, zero_if_not_finite(update))
+            record = inner.preprocess_record(params, zero_if_not_finite(update))
             return index + 1, tf.nest.map_structure(tf.add, total, record)
 
         _, total = tf.while_loop(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -125,13 +126,11 @@ class _MemoryFile:
     def __init__(self, name: str) -> None:
         self._descriptor = os.memfd_create(f"sytff-{name}")
         self.path = f"/proc/{os.getpid()}/fd/{self._descriptor}"
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def write(self, array: npt.NDArray[Any], dtype: Any) -> None:
         """Makes `array` the file's whole content."""
-        content = memoryview(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8))
+        content: Any = np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8)
         os.ftruncate(self._descriptor, len(content))
         position = 0
         while position < len(content):

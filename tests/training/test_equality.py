@@ -134,7 +134,7 @@ def ours(
     for _ in range(ROUNDS):
         state = process.next(state, shards)
         if isinstance(clipping, AdaptiveClipping):
-            clips.append(_clip(state.aggregator))
+            clips.append(_clip(state.aggregator[0][0]))
     return initial, [np.asarray(weight) for weight in state.weights], clips
 
 
@@ -177,12 +177,12 @@ def theirs(
     clips = []
     for _ in range(ROUNDS):
         state = process.next(state, data).state
-        clips.append(_clip(state.aggregator))
+        clips.append(_clip(state.aggregator[0]))
     return process.get_model_weights(state).trainable, clips
 
 
-def _clip(aggregator: Any) -> float:
-    numerator = aggregator[0].numerator_state
+def _clip(query_state: Any) -> float:
+    numerator = query_state.numerator_state
     return float(getattr(numerator, "sum_state", numerator).l2_norm_clip)
 
 

@@ -254,7 +254,7 @@ def test_adaptive_clipping_moves_the_clip_as_tff_does_and_reports_the_effective_
     for _ in range(6):
         setup.round(users)
         assert setup.state.executed_noise_multiplier() >= 0.5
-        clips.append(float(setup.state.aggregator[0].numerator_state.sum_state.l2_norm_clip))
+        clips.append(float(setup.state.aggregator[0][0].numerator_state.sum_state.l2_norm_clip))
     # Everyone is clipped at first, so the clip grows by about exp(learning_rate * quantile).
     assert clips == sorted(clips)
     assert clips[0] == pytest.approx(0.01 * math.exp(0.2 * 0.5), rel=0.2)

@@ -74,3 +74,25 @@ def test_held_out_units_are_never_drawn() -> None:
 
 def test_an_empty_cohort_is_possible() -> None:
     assert any(len(draw_cohort(1, 1000, np.arange(1000))) == 0 for _ in range(100))
+
+
+def test_draws_are_the_operating_systems_bits_and_no_seed_repeats_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing that is released is derived from them, and no seed in the program decides them."""
+    everyone = np.arange(1000)
+    drawn = []
+    for _ in range(2):
+        np.random.seed(0)
+        drawn.append(draw_cohort(500, 1000, everyone))
+    assert not np.array_equal(drawn[0], drawn[1])
+    asked = []
+
+    def bits(size: int) -> bytes:
+        asked.append(size)
+        return b"\x00" * (size // 2) + b"\xff" * (size - size // 2)
+
+    monkeypatch.setattr("sytff_policy.training.sampling.os.urandom", bits)
+    np.testing.assert_array_equal(draw_cohort(500, 1000, everyone), everyone[:500])
+    # Eight bytes for every unit: no unit's draw depends on another's.
+    assert asked == [8000]
