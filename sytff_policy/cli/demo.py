@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 import time
 from decimal import Decimal
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.panel import Panel
+from rich.rule import Rule
+from rich.text import Text
 
 from sytff_policy.cli.common import Exit, JsonOption, err, out, print_json
 from sytff_policy.cli.planning import planned_filter
@@ -47,6 +49,16 @@ MODEL: dict[str, Any] = {
     ],
     "output": "visit",
 }  # fmt: skip
+
+_STYLES = (
+    (r"^Denied", "bold red"),
+    (r"NOT verified", "bold red"),
+    (r"^Trained|^Verified", "bold green"),
+    (r"(?<=\[)#+(?=[+.]*\] epsilon)", "red"),
+    (r"(?<=[\[#])\.+(?=\] epsilon)", "green"),
+    (r"\[[a-z]+\.[a-z_]+\]$", "dim"),
+    (r"^  - (?=[a-z_.]+ \S+ -> )", "green"),
+)
 
 ANNOUNCEMENT = {"rounds": 10, "noise_multiplier": 0.05}
 """PySyTFF's published example: 10 rounds, 2 of 3 clients in each, noise 0.05."""
@@ -113,6 +125,10 @@ class _Story:
 
     def _register(self) -> float:
         self._title("1. A data owner registers a dataset with a budget and a policy")
+        self._note(
+            "Made-up people, one to five yearly rows each. A person's rows are protected together; "
+            "the budget is for all requests of all researchers, for good."
+        )
         data = self._place / "registry.csv"
         write_demo_csv(data, people=self._people)
         workload = [RunMechanism(50, self._people // 10, self._people, Decimal(1), Decimal(5))]
@@ -142,7 +158,10 @@ class _Story:
             client_optimizer={"learning_rate": 0.5},
             local_epochs=3,
         )
-        self._say("10 rounds, 2 of 3 clients in each, noise 0.05:")
+        self._note(
+            "10 rounds, 2 of 3 people in each, noise 0.05. Policies and accountant answer "
+            "together, with every reason, and look for requests that both would allow."
+        )
         decision = self._refused(request)
         self.results["announcement"] = decision.to_json()
         self._say(decision_text(decision))
@@ -152,6 +171,10 @@ class _Story:
 
     def _training(self, proposal: CounterProposal, baseline: float) -> None:
         self._title("3. The first counter-proposal, sent back unchanged")
+        self._note(
+            "The worst case is reserved first. Then TensorFlow Federated trains: each round draws "
+            "people at random, clips what each contributes, sums, and adds noise."
+        )
         request = parse_request(self._home, proposal.request)
         with progress_bar() as on_progress:
             result = self._home.submit(
@@ -167,6 +190,7 @@ class _Story:
 
     def _want_of_budget(self) -> None:
         self._title("4. A second request, for which the budget is too small")
+        self._note("Its own parameters are nearly fine; the budget is not what it was.")
         request = self._request(
             rounds=50, clients_per_round=self._people // 10, noise_multiplier=0.7
         )
@@ -176,10 +200,14 @@ class _Story:
 
     def _ledger(self) -> None:
         self._title("5. An auditor verifies the ledger, and a copy with one byte changed")
+        self._note(
+            "The verifier has its own code. It recomputes every hash, charge, budget and verdict "
+            "from the entries alone."
+        )
         report = self._home.ledger.verify()
         if not report.ok:
             raise DemoFailed("the ledger does not verify")
-        self._say(f"The ledger: verified, {report.entries} entries, head {report.head[:23]}...")
+        self._say(f"Verified: {report.entries} entries, head {report.head[:23]}...")
         stream = io.BytesIO()
         self._home.ledger.export(stream)
         altered = bytearray(stream.getvalue())
@@ -189,7 +217,9 @@ class _Story:
         if forged.ok:
             raise DemoFailed("an altered ledger verified")
         first = forged.faults[0]
-        self._say(f"The copy: NOT verified; entry {first.seq}: {first.message}")
+        self._say(
+            f"The copy: NOT verified. Entry {first.seq} [{first.code}]: {_brief(first.message)}"
+        )
         self.results["ledger"] = {"verified": True, "altered": forged.to_json()}
 
     def _request(self, **fields: Any) -> TrainRequest:
@@ -204,15 +234,31 @@ class _Story:
         raise DemoFailed("a request was allowed that must be denied")
 
     def _title(self, text: str) -> None:
-        if not self._quiet:
-            out.print()
-            out.print(Panel(text, expand=False))
-        else:
+        if self._quiet:
             err.print(text)
+        else:
+            out.print()
+            out.print(Rule(f"[bold]{text}[/bold]", align="left", style="cyan"))
+
+    def _note(self, text: str) -> None:
+        if not self._quiet:
+            out.print(Text(text, style="italic dim"))
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            out.print(text, markup=False)
+            out.print(*map(_styled, text.splitlines()), sep="\n")
+
+
+def _styled(line: str) -> Text:
+    text = Text(line)
+    for pattern, style in _STYLES:
+        text.highlight_regex(pattern, style)
+    return text
+
+
+def _brief(message: str) -> str:
+    """A message with its hashes cut short."""
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]+", r"\1...", message)
 
 
 def _label_counts(data: Path) -> tuple[int, int]:
