@@ -93,9 +93,7 @@ def measure(people: int, repeats: int) -> dict[str, list[float]]:
             "decision: denied, with counter-proposals": lambda: home.gate.check(
                 denied, "registry", ALICE
             ),
-            "decision and durable reservation": lambda: home.gate.admit(
-                allowed, "registry", ALICE
-            ),
+            "decision and durable reservation": lambda: home.gate.admit(allowed, "registry", ALICE),
         }
         for name, work in timed.items():
             results[name] = [seconds(work) for _ in range(repeats)]

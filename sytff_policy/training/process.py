@@ -29,6 +29,7 @@ from sytff_policy.training.aggregation import (
     fresh_secret,
     zero_if_not_finite,
 )
+from sytff_policy.training.checkpoint import Arrays, pack, unpack
 from sytff_policy.training.transfer import ShardData, Transfer
 
 Weights = list[npt.NDArray[np.float32]]
@@ -175,6 +176,37 @@ class FederatedRounds:
         """State before the first round."""
         return RoundState(
             list(weights), self._initialize_optimizer(), self._initialize_aggregator()
+        )
+
+    def arrays(self, state: RoundState) -> Arrays:
+        """The numbers of a state, for a checkpoint: all of it but the last event."""
+        return {
+            **pack("weights", tf.nest.flatten(state.weights)),
+            **pack("optimizer", tf.nest.flatten(state.optimizer)),
+            **pack("query", tf.nest.flatten(state.aggregator.query_state[0])),
+        }
+
+    def restore(self, arrays: Arrays, weights: Weights) -> RoundState:
+        """The state that `arrays` were taken from.
+
+        Args:
+          arrays: As from `arrays`.
+          weights: Weights of the same model, for their shapes.
+
+        Raises:
+          CheckpointUnreadable: If they are not of this process.
+        """
+        begin = self.initialize(weights)
+        query, secret = begin.aggregator.query_state
+
+        def filled(prefix: str, like: Any) -> Any:
+            leaves = unpack(prefix, arrays, tf.nest.flatten(like))
+            return tf.nest.pack_sequence_as(like, leaves)
+
+        return RoundState(
+            filled("weights", begin.weights),
+            filled("optimizer", begin.optimizer),
+            begin.aggregator._replace(query_state=(filled("query", query), secret)),
         )
 
     def next(self, state: RoundState, shards: Sequence[ShardData]) -> RoundState:

@@ -14,6 +14,7 @@ from sytff_policy.datasets import StoredDataset
 from sytff_policy.request import CLASSIFICATION_LOSSES
 from sytff_policy.runs.job import TrainingJob
 from sytff_policy.training.aggregation import update_query
+from sytff_policy.training.checkpoint import Checkpoint, CheckpointFile
 from sytff_policy.training.evaluation import Evaluator, metrics_from, noised_sum
 from sytff_policy.training.functional import FunctionalModel, accuracy_fn, loss_fn
 from sytff_policy.training.process import (
@@ -56,6 +57,7 @@ class RunResult:
 
     weights: dict[str, npt.NDArray[np.float32]]
     metrics: dict[str, float]
+    rounds_trained: int
 
 
 class Trainer:
@@ -64,12 +66,16 @@ class Trainer:
     Args:
       job: The job.
       dataset: The dataset version that it was admitted for.
+      checkpoints: Where its state is kept, and found again; None: nowhere.
     """
 
-    def __init__(self, job: TrainingJob, dataset: StoredDataset) -> None:
+    def __init__(
+        self, job: TrainingJob, dataset: StoredDataset, checkpoints: CheckpointFile | None = None
+    ) -> None:
         if dataset.population != job.population:
             raise ValueError("the dataset is not the one that the job was admitted for")
         self._job = job
+        self._checkpoints = checkpoints
         self._dataset = dataset
         self._model = FunctionalModel(job.model)
         self._loss = loss_fn(job.loss, job.model.final_activation)
@@ -85,20 +91,27 @@ class Trainer:
             np.flatnonzero(held_out).astype(np.int64) if holdout else self._trained_on
         )
 
-    def run(self, hooks: Hooks) -> RunResult:
+    def run(self, hooks: Hooks, rounds_started: int = 0) -> RunResult:
         """Trains, evaluates and returns what may be released.
+
+        Args:
+          hooks: How to ask and tell.
+          rounds_started: Rounds that earlier attempts may have executed. They are spent, so
+            this attempt has the rest of the job's rounds; it begins where the checkpoint was
+            taken, or anew.
 
         Raises:
           ExecutedEventMismatch: If TFF reports less noise than was admitted.
           ResultNotFinite: If the weights diverged.
         """
-        weights = self._train(hooks)
+        weights, rounds_trained = self._train(hooks, rounds_started)
         if not all(np.isfinite(weight).all() for weight in weights):
             raise ResultNotFinite("weights are not finite")
         metrics = self._evaluate(weights, hooks) if self._job.evaluation else {}
-        return RunResult(dict(zip(self._model.weight_names, weights, strict=True)), metrics)
+        named = dict(zip(self._model.weight_names, weights, strict=True))
+        return RunResult(named, metrics, rounds_trained)
 
-    def _train(self, hooks: Hooks) -> Weights:
+    def _train(self, hooks: Hooks, rounds_started: int) -> tuple[Weights, int]:
         job = self._job
         initial = self._model.initial_weights(None)
         process = FederatedRounds(
@@ -118,17 +131,24 @@ class Trainer:
             query=update_query(job.clipping, job.noise_multiplier, job.clients_per_round),
             server_optimizer=job.server_optimizer,
         )
-        state = process.initialize(initial)
-        granted = 0
-        for number in range(1, job.rounds + 1):
+        state, trained = process.initialize(initial), 0
+        saved = self._checkpoints.read() if self._checkpoints and rounds_started else None
+        if saved is not None:
+            state, trained = process.restore(saved.arrays, initial), saved.rounds_trained
+        granted = rounds_started
+        for number in range(rounds_started + 1, job.rounds + 1):
             if number > granted:
                 granted = hooks.may_start(number, False)
             if not granted >= number:
                 raise RuntimeError("a round was refused")
             state = process.next(state, self._cohort())
             self._reconcile(state.executed_noise_multiplier(), job.noise_multiplier)
+            trained += 1
+            if self._checkpoints and self._checkpoints.is_due():
+                self._checkpoints.write(Checkpoint(trained, process.arrays(state)))
             hooks.round_done(number)
-        return [np.asarray(weight, np.float32) for weight in tf.nest.flatten(state.weights)]
+        weights = [np.asarray(weight, np.float32) for weight in tf.nest.flatten(state.weights)]
+        return weights, trained
 
     def _evaluate(self, weights: Weights, hooks: Hooks) -> dict[str, float]:
         evaluation = self._job.evaluation
