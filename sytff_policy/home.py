@@ -52,6 +52,7 @@ from sytff_policy.runs.supervisor import (
 
 FORMAT = 1
 DEFAULT_TIMEOUT_S = 5000.0
+CHECKPOINT_SECONDS = 10.0
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -363,6 +364,7 @@ class Home:
             loss=effective_loss(request, record),
             model=request.model,
             evaluation=request.evaluation,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
         )
 
 
