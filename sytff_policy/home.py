@@ -53,6 +53,7 @@ from sytff_policy.runs.supervisor import (
 FORMAT = 1
 DEFAULT_TIMEOUT_S = 5000.0
 CHECKPOINT_SECONDS = 10.0
+MAX_CONFUSION_CLASSES = 100
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -446,6 +447,14 @@ def _check_fit(request: TrainRequest, record: DatasetRecord) -> None:
             limit=wanted,
         )
     classes = record.description["classes"]
+    counts = request.evaluation is not None and request.evaluation.confusion
+    if counts and not 2 <= classes <= MAX_CONFUSION_CLASSES:
+        raise InvalidInput(
+            "evaluation.confusion",
+            f"the label of {record.name!r} has {classes} classes",
+            limit=f"2 to {MAX_CONFUSION_CLASSES} classes",
+            remedy="Leave it false.",
+        )
     loss = effective_loss(request, record)
     outputs = model.output_shape
     if (loss in CLASSIFICATION_LOSSES) != bool(classes):

@@ -97,7 +97,8 @@ class Evaluation(Document):
     """A differentially private evaluation of the final model, a mechanism with its own charge.
 
     Each evaluated unit contributes its mean loss (clipped) and, for classifiers, its mean
-    accuracy; the bounded contributions are summed, noised and divided by a public count.
+    accuracy; the bounded contributions are summed, noised and divided by a noised count. With
+    `confusion`, the unit also spreads one count over the pairs of true and predicted class.
     """
 
     noise_multiplier: float = Field(
@@ -112,6 +113,12 @@ class Evaluation(Document):
         le=0.9,
         description="Fraction of units, chosen by a secret hash of the unit id, that are kept out "
         "of training and evaluated on; 0 evaluates on every unit.",
+    )
+    confusion: bool = Field(
+        default=False,
+        description="Whether a classifier's confusion counts are released too. They are part of "
+        "the same mechanism: the charge stays, and every number gets about half as much noise "
+        "again.",
     )
 
 

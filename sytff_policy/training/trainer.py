@@ -155,7 +155,8 @@ class Trainer:
         if evaluation is None:
             return {}
         hooks.may_start(self._job.rounds, True)
-        evaluator = Evaluator(self._model.predict, self._loss, self._accuracy)
+        classes = max(2, self._job.model.output_shape[-1]) if evaluation.confusion else 0
+        evaluator = Evaluator(self._model.predict, self._loss, self._accuracy, classes)
         exact = evaluator.exact_sum(weights, self._evaluation_batches())
         noised, executed = noised_sum(exact, evaluator.sensitivity, evaluation.noise_multiplier)
         self._reconcile(executed, evaluation.noise_multiplier)
@@ -163,6 +164,7 @@ class Trainer:
             noised,
             sensitivity=evaluator.sensitivity,
             noise_multiplier=evaluation.noise_multiplier,
+            classes=classes,
         )
 
     @property

@@ -48,8 +48,10 @@ def test_a_run_trains_settles_and_releases(home: Home) -> None:
     }
     assert set(result.metrics) == {
         "accuracy",
+        "accuracy_sampling_stderr",
         "accuracy_stderr",
         "loss",
+        "loss_sampling_stderr",
         "loss_stderr",
         "units",
     }
