@@ -86,13 +86,20 @@ def test_draws_are_the_operating_systems_bits_and_no_seed_repeats_them(
         np.random.seed(0)
         drawn.append(draw_cohort(500, 1000, everyone))
     assert not np.array_equal(drawn[0], drawn[1])
-    asked = []
+    # 501 / 1000 of 2^64 begins with the byte 128: smaller bytes include, larger ones do not, and
+    # a unit with that byte draws seven more.
+    rest = (501 * 2**64 // 1000) % 2**56
+    draws = [
+        bytes([127, 128, 129, 128] * 250),
+        b"".join((rest - index % 2).to_bytes(7, "big") for index in range(500)),
+    ]
 
     def bits(size: int) -> bytes:
-        asked.append(size)
-        return b"\x00" * (size // 2) + b"\xff" * (size - size // 2)
+        drawn = draws.pop(0)
+        assert len(drawn) == size
+        return drawn
 
     monkeypatch.setattr("sytff_policy.training.sampling.os.urandom", bits)
-    np.testing.assert_array_equal(draw_cohort(500, 1000, everyone), everyone[:500])
-    # Eight bytes for every unit: no unit's draw depends on another's.
-    assert asked == [8000]
+    included = np.isin(everyone % 4, [0, 3])
+    np.testing.assert_array_equal(draw_cohort(501, 1000, everyone), everyone[included])
+    assert draws == []
