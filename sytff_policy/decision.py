@@ -119,7 +119,10 @@ class BudgetView:
 
 @dataclass(frozen=True)
 class Decision:
-    """The whole answer. Every reason at once; nothing in it depends on a row of data."""
+    """The whole answer. Every reason at once; nothing in it depends on a row of data.
+
+    `sytff_policy.rendering.decision_text` says it in full; the representation is a summary.
+    """
 
     outcome: Outcome
     decision_id: str
@@ -138,6 +141,17 @@ class Decision:
     def allowed(self) -> bool:
         return self.outcome is Outcome.ALLOW
 
+    def __repr__(self) -> str:
+        epsilon = json_number(self.cost.epsilon)
+        lines = [
+            f"<Decision {self.decision_id}: {self.outcome.value} on {self.dataset!r}, "
+            f"epsilon {'unbounded' if epsilon is None else epsilon}",
+            *(f"  {reason.code}: {reason.message}" for reason in self.reasons),
+        ]
+        if self.outcome is Outcome.DENY:
+            lines.append(f"  counter-proposals: {len(self.counter_proposals)}")
+        return "\n".join(lines) + ">"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "decision": self.outcome.value,
@@ -155,16 +169,31 @@ class Decision:
         }
 
 
+MAX_EXACT_INTEGER = 2**53 - 1
+"""The largest integer that every reader of JSON, and canonical JSON, keeps exactly."""
+
+
 def json_number(value: Any) -> Any:
     """`value` with exact decimals as JSON numbers.
 
     Budget quantities have at most 15 significant digits, so the double is the decimal: its
-    shortest spelling is the same text.
+    shortest spelling is the same text. What no double holds becomes null.
     """
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list | tuple):
         return [json_number(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if whole and abs(value) <= MAX_EXACT_INTEGER else _double(value)
+    if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
+        return _double(value)
     return value
+
+
+def _double(value: Decimal | int) -> float | None:
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # too large an int, a signalling NaN
+        return None
+    return number if math.isfinite(number) else None

@@ -73,12 +73,17 @@ class InvalidInput(SytffError):
                 {
                     "field": self.field,
                     "problem": self.problem,
-                    "value": None if self.value is None else str(self.value),
-                    "limit": None if self.limit is None else str(self.limit),
+                    "value": None if self.value is None else _encodable(self.value),
+                    "limit": None if self.limit is None else _encodable(self.limit),
                     "remedy": self.remedy,
                 }
             ],
         }
+
+
+def _encodable(value: object) -> str:
+    # JSON text may hold half a surrogate pair, which no output encoding can write.
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class InvalidInputs(SytffError):

@@ -11,11 +11,16 @@ HOME/
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
 import secrets
+import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -53,7 +58,7 @@ from sytff_policy.runs.supervisor import (
 FORMAT = 1
 DEFAULT_TIMEOUT_S = 5000.0
 CHECKPOINT_SECONDS = 10.0
-MAX_CONFUSION_CLASSES = 100
+_PARTIAL = ".partial-"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -185,11 +190,12 @@ class Home:
           BundleRejected: If it does not pass admission. Nothing is stored.
         """
         admit(bundle, self.engine, self.node_bundle)
-        target = self.folder / "bundles" / bundle.digest.removeprefix("sha256:")
-        if not target.is_dir():
-            partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-            bundle.write(partial)
-            partial.rename(target)
+        with self._as_owner():
+            target = self.folder / "bundles" / bundle.digest.removeprefix("sha256:")
+            if not target.is_dir():
+                partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=_PARTIAL))
+                bundle.write(partial)
+                partial.rename(target)
         return bundle.digest
 
     def register(
@@ -213,23 +219,51 @@ class Home:
           owner: Who registers.
         """
         _checked_name(name)
-        if any(record.name == name for record in self.ledger.datasets()):
-            raise InvalidInput(
-                "NAME", "a dataset of this name exists", value=name, code="dataset.exists"
-            )
         bundle = self.admit_bundle(policy) if policy is not None else None
-        manifest = self.store.add(data, schema)
-        privacy_filter: PrivacyFilter = make_filter(manifest.population)
-        self.ledger.register(
-            name=name,
-            version=manifest.version,
-            population=manifest.population,
-            owner=owner,
-            description=schema.public_description(),
-            privacy_filter=privacy_filter,
-            bundle=bundle,
-        )
+        with self._as_owner():
+            if any(record.name == name for record in self.ledger.datasets()):
+                raise InvalidInput(
+                    "NAME", "a dataset of this name exists", value=name, code="dataset.exists"
+                )
+            manifest = self.store.add(data, schema)
+            privacy_filter: PrivacyFilter = make_filter(manifest.population)
+            self.ledger.register(
+                name=name,
+                version=manifest.version,
+                population=manifest.population,
+                owner=owner,
+                description=schema.public_description(),
+                privacy_filter=privacy_filter,
+                bundle=bundle,
+            )
         return self.ledger.dataset(name)
+
+    @contextlib.contextmanager
+    def _as_owner(self) -> Iterator[None]:
+        """One change of datasets and bundles at a time.
+
+        Rows that no entry of the ledger names are of a registration that failed or was killed;
+        they are removed when the change fails, and before the next one.
+        """
+        descriptor = os.open(self.folder / ".owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._remove_unregistered()
+            try:
+                yield
+            except BaseException:
+                self._remove_unregistered()
+                raise
+        finally:
+            os.close(descriptor)
+
+    def _remove_unregistered(self) -> None:
+        registered = self.ledger.versions()
+        for version in self.store.versions():
+            if version not in registered:
+                self.store.discard(version)
+        for leftover in (self.folder / "bundles").glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover)
 
     def activate(self, name: str, policy: Bundle, *, by: str) -> str:
         """Admits a bundle and makes it the dataset's policy."""
@@ -447,14 +481,6 @@ def _check_fit(request: TrainRequest, record: DatasetRecord) -> None:
             limit=wanted,
         )
     classes = record.description["classes"]
-    counts = request.evaluation is not None and request.evaluation.confusion
-    if counts and not 2 <= classes <= MAX_CONFUSION_CLASSES:
-        raise InvalidInput(
-            "evaluation.confusion",
-            f"the label of {record.name!r} has {classes} classes",
-            limit=f"2 to {MAX_CONFUSION_CLASSES} classes",
-            remedy="Leave it false.",
-        )
     loss = effective_loss(request, record)
     outputs = model.output_shape
     if (loss in CLASSIFICATION_LOSSES) != bool(classes):

@@ -23,6 +23,7 @@ from sytff_policy.policy import (
 )
 from sytff_policy.privacy import (
     ACCOUNTANT,
+    LARGEST,
     Loss,
     RunMechanism,
     UnboundedLoss,
@@ -168,20 +169,24 @@ def _account(
 
 
 def _unbounded(request: TrainRequest) -> Reason:
-    silent = request.evaluation is not None and not request.evaluation.noise_multiplier > 0
-    on_evaluation = silent and request.noise_multiplier > 0
-    field = "evaluation.noise_multiplier" if on_evaluation else "noise_multiplier"
-    value = (
-        request.evaluation.noise_multiplier
-        if on_evaluation and request.evaluation
-        else request.noise_multiplier
+    evaluation = request.evaluation
+    noises = {"noise_multiplier": request.noise_multiplier}
+    if evaluation is not None:
+        noises["evaluation.noise_multiplier"] = evaluation.noise_multiplier
+    field = min(noises, key=lambda name: noises[name])
+    value = noises[field]
+    message = (
+        f"{field} {value} gives no bound on what is learned about a person; add noise"
+        if not value > 0
+        else f"so little noise in so many rounds has no epsilon below {LARGEST}; add noise to "
+        f"{field} {value}, or ask for fewer rounds"
     )
     return Reason(
         code="accountant.unbounded_loss",
         source=ACCOUNTANT_SOURCE,
         field=field,
         actual=exact(value),
-        message=f"{field} {value} gives no bound on what is learned about a person; add noise",
+        message=message,
     )
 
 

@@ -34,6 +34,10 @@ MAX_JUDGEMENTS = 30
 MOST_NOISE = 100.0
 """Beyond this a proposal would be allowed and useless."""
 
+SILENCE = {"noise_multiplier": 1e-3, "evaluation.noise_multiplier": 5.0}
+"""What stands in for no noise at all: where the search for more begins, and the usual evaluation's.
+"""
+
 CLAMPED_FIELDS = (
     "rounds",
     "clients_per_round",
@@ -176,6 +180,10 @@ def _clamp(
             high = min(high, float(population))
         if not low <= high:
             return None
+        if name in SILENCE and not value > 0:
+            low = max(low, SILENCE[name])
+            if not low <= high:
+                return None
         nearest: float | int = min(max(value, low), high)
         if isinstance(value, int):
             nearest = math.ceil(nearest) if nearest == low else math.floor(nearest)

@@ -6,9 +6,10 @@ and its digest (`TrainRequest.digest`) is what decisions, reviews and the ledger
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from sytff_policy._model import Document
 from sytff_policy.canonical import digest
@@ -26,7 +27,9 @@ CLASSIFICATION_LOSSES = frozenset({"sparse_categorical_crossentropy", "binary_cr
 
 PositiveRate = Annotated[float, Field(gt=0.0, le=1000.0)]
 Momentum = Annotated[float, Field(ge=0.0, lt=1.0)]
-Identifier = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
 
 
 class FixedClipping(Document):
@@ -74,6 +77,14 @@ class ClientOptimizer(Document):
     momentum: Momentum = 0.0
 
 
+_USED_BY = {
+    "momentum": ("sgd",),
+    "beta_1": ("adam", "yogi"),
+    "beta_2": ("adam", "yogi"),
+    "epsilon": ("adam", "yogi", "adagrad"),
+}
+
+
 class ServerOptimizer(Document):
     """How the server applies the noised mean update."""
 
@@ -86,19 +97,25 @@ class ServerOptimizer(Document):
         default=1e-3, gt=0.0, le=1.0, description="Used by `adam`, `yogi` and `adagrad`."
     )
 
-    @model_validator(mode="after")
-    def _momentum_belongs_to_sgd(self) -> ServerOptimizer:
-        if self.momentum and self.name != "sgd":
-            raise ValueError(f"momentum is a parameter of sgd, not of {self.name}; leave it at 0")
-        return self
+    @field_validator("momentum", "beta_1", "beta_2", "epsilon")
+    @classmethod
+    def _belongs_to_the_optimizer(cls, value: float, info: ValidationInfo) -> float:
+        name, field = info.data.get("name"), str(info.field_name)
+        # An argument that does nothing would be taken for one that does.
+        if name is not None and name not in _USED_BY[field]:
+            default = cls.model_fields[field].default
+            if value != default:
+                users = " and ".join(_USED_BY[field])
+                raise ValueError(f"is a parameter of {users}, not of {name}; leave it at {default}")
+        return value
 
 
 class Evaluation(Document):
     """A differentially private evaluation of the final model, a mechanism with its own charge.
 
     Each evaluated unit contributes its mean loss (clipped) and, for classifiers, its mean
-    accuracy; the bounded contributions are summed, noised and divided by a noised count. With
-    `confusion`, the unit also spreads one count over the pairs of true and predicted class.
+    accuracy; the bounded contributions are summed, noised and divided by a noised count. For
+    classifiers the unit also spreads one count over the pairs of true and predicted class.
     """
 
     noise_multiplier: float = Field(
@@ -113,12 +130,6 @@ class Evaluation(Document):
         le=0.9,
         description="Fraction of units, chosen by a secret hash of the unit id, that are kept out "
         "of training and evaluated on; 0 evaluates on every unit.",
-    )
-    confusion: bool = Field(
-        default=False,
-        description="Whether a classifier's confusion counts are released too. They are part of "
-        "the same mechanism: the charge stays, and every number gets about half as much noise "
-        "again.",
     )
 
 
@@ -150,7 +161,9 @@ class TrainRequest(Document):
     batch_size: int = Field(default=32, ge=1, le=4096, description="Rows per local step.")
     local_epochs: int = Field(default=1, ge=1, le=100, description="Passes over a unit's rows.")
     loss: Loss | None = Field(
-        default=None, description="None: binary_crossentropy for one output, else sparse_...."
+        default=None,
+        description="None: mean_squared_error for a numeric label; for a class label "
+        "binary_crossentropy with one output and sparse_categorical_crossentropy with more.",
     )
     model: ModelSpec | None = Field(
         default=None, description="Architecture; required to train, optional to check a budget."
@@ -166,7 +179,7 @@ class TrainRequest(Document):
     @field_validator("purpose")
     @classmethod
     def _printable(cls, value: str) -> str:
-        if any(ord(character) < 32 and character not in "\n\t" for character in value):
+        if any(_is_control(character) and character not in "\n\t" for character in value):
             raise ValueError("control characters are not accepted")
         return value
 
@@ -178,6 +191,10 @@ class TrainRequest(Document):
     def to_json(self) -> dict[str, Any]:
         """The request as decoded JSON that `TrainRequest` accepts back unchanged."""
         return self.model_dump(mode="json", exclude_none=False)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"
 
 
 class Researcher(Document):

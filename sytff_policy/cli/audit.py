@@ -90,7 +90,9 @@ def _line(item: dict[str, Any]) -> str:
 
 def svg(findings: list[dict[str, Any]]) -> str:
     """A bar for each bound and a line for each claim, as an SVG document."""
-    top: float = 1.15 * max(max(item["claim"], min(item["bound"], 3 * item["claim"])) for item in findings)
+    top: float = 1.15 * max(
+        max(item["claim"], min(item["bound"], 3 * item["claim"])) for item in findings
+    )
     width, height, left = 130 * len(findings) + 80, 320, 60
 
     def y(value: float) -> float:

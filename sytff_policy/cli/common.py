@@ -1,9 +1,8 @@
-"""What all commands share: options, output, exit codes."""
+"""What all commands share: options, the opened node, output."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import sys
 from collections.abc import Iterator
@@ -13,28 +12,39 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sytff_policy.errors import InvalidInput, SytffError
-from sytff_policy.home import Home
+from sytff_policy.cli.errors import Exit
+from sytff_policy.errors import InvalidInput
+from sytff_policy.home import Home, HomeError
 from sytff_policy.request import Researcher
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
-
-class Exit(enum.IntEnum):
-    """Exit codes of every command."""
-
-    DONE = 0
-    FAILED = 1
-    INVALID = 2
-    DENIED = 3
-    REVIEW = 4
-    UNVERIFIED = 5
-
+_CONTROL = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(32), *range(127, 160))
+    if chr(code) not in "\n\t"
+}
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", envvar="SYTFF_HOME", help="The node's folder.", show_default=False),
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        envvar="SYTFF_HOME",
+        help="The node's folder.",
+        show_default=False,
+    ),
+]
+UnusedHomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        envvar="SYTFF_HOME",
+        help="Taken by every command; this one needs no node.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
@@ -42,24 +52,63 @@ JsonOption = Annotated[
 ResearcherOption = Annotated[
     str | None,
     typer.Option(
-        "--researcher", envvar="SYTFF_RESEARCHER", help="Who asks. Default: your login name."
+        "--researcher",
+        metavar="ID",
+        envvar="SYTFF_RESEARCHER",
+        help="Who asks. Default: your login name.",
     ),
 ]
 RoleOption = Annotated[
     list[str] | None,
-    typer.Option("--role", help="Role of who asks; repeatable. Default: researcher."),
+    typer.Option(
+        "--role", metavar="ROLE", help="Role of who asks; repeatable. Default: researcher."
+    ),
 ]
+DatasetArgument = Annotated[str, typer.Argument(metavar="NAME", help="The dataset.")]
 
 
 @contextlib.contextmanager
 def opened(folder: Path | None) -> Iterator[Home]:
-    """The node that --home names, closed on leaving."""
+    """The node that --home names, closed on leaving.
+
+    Raises:
+      InvalidInput: If none is named, or the folder is no node's.
+    """
+    with _open(named_home(folder)) as home:
+        yield home
+
+
+def named_home(folder: Path | None) -> Path:
+    """The folder that --home or SYTFF_HOME names.
+
+    Raises:
+      InvalidInput: If there is neither.
+    """
     if folder is None:
         raise InvalidInput(
             "--home", "no node is named", remedy="Give --home DIR, or set SYTFF_HOME."
         )
-    with Home(folder) as home:
-        yield home
+    return folder
+
+
+def _open(folder: Path) -> Home:
+    try:
+        return Home(folder)
+    except HomeError as error:
+        raise InvalidInput("--home", str(error), code=error.code) from None
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidInput(
+            "--home",
+            "its node.json is damaged",
+            value=str(folder),
+            remedy="Restore node.json from a backup.",
+            code=HomeError.code,
+        ) from None
+
+
+def example(*lines: str) -> str:
+    """The examples at the end of a command's help, in their lines."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
 
 
 def researcher_from(name: str | None, roles: list[str] | None) -> Researcher:
@@ -67,7 +116,7 @@ def researcher_from(name: str | None, roles: list[str] | None) -> Researcher:
     from sytff_policy._model import parse
     from sytff_policy.client.domain import login_name
 
-    document: dict[str, Any] = {"id": name or login_name()}
+    document: dict[str, Any] = {"id": login_name() if name is None else name}
     if roles:
         document["roles"] = roles
     return parse(Researcher, document, where="--researcher")
@@ -78,48 +127,40 @@ def show(document: dict[str, Any] | list[Any], as_json: bool, text: str) -> None
     if as_json:
         print_json(document)
     else:
-        out.print(text, markup=False)
+        out.print(plain(text), markup=False)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on standard output; ASCII alone where the output cannot take more."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def exit_code_of(error: SytffError) -> Exit:
-    """The exit code for an error."""
-    from sytff_policy.decision import Outcome
-    from sytff_policy.errors import InvalidInputs, NotFound
-    from sytff_policy.home import HomeError, RequestDenied
-    from sytff_policy.ledger import IdempotencyConflict
-
-    if isinstance(error, RequestDenied):
-        review = error.decision.outcome is Outcome.REVIEW
-        return Exit.REVIEW if review else Exit.DENIED
-    wrong_input = (InvalidInput, InvalidInputs, NotFound, HomeError, IdempotencyConflict)
-    return Exit.INVALID if isinstance(error, wrong_input) else Exit.FAILED
+def plain(text: str) -> str:
+    """`text` without control characters, which could steer the terminal it is shown on."""
+    return text.translate(_CONTROL)
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content.
-
-    Raises:
-      InvalidInput: If there is none, or it is not JSON.
-    """
-    try:
-        if str(path) == "-":
-            return json.loads(sys.stdin.read(), parse_constant=_no_constant)
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise InvalidInput("FILE", "no such file", value=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("FILE", f"cannot be read: {error}", value=str(path)) from None
-    except RecursionError:
-        raise InvalidInput("FILE", "is nested too deeply", value=str(path)) from None
-    except ValueError as error:
-        raise InvalidInput(str(path), f"is not JSON: {error}") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON has")
+__all__ = [
+    "DatasetArgument",
+    "Exit",
+    "HomeOption",
+    "JsonOption",
+    "ResearcherOption",
+    "RoleOption",
+    "UnusedHomeOption",
+    "err",
+    "example",
+    "named_home",
+    "opened",
+    "out",
+    "plain",
+    "print_json",
+    "researcher_from",
+    "show",
+]

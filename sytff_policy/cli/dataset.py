@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sytff_policy._model import parse
-from sytff_policy.cli.common import HomeOption, JsonOption, err, opened, read_json, show
-from sytff_policy.cli.planning import decimal_option, expected_workloads, planned_filter
+from sytff_policy.cli.common import (
+    DatasetArgument,
+    HomeOption,
+    JsonOption,
+    err,
+    example,
+    opened,
+    plain,
+    show,
+)
+from sytff_policy.cli.files import read_json
+from sytff_policy.cli.planning import (
+    Workload,
+    check_filter_options,
+    decimal_option,
+    expected_workloads,
+    filter_text,
+    parse_workload,
+    planned_filter,
+    runs_that_fit,
+    workload_text,
+)
 from sytff_policy.client.domain import login_name
 from sytff_policy.datasets import DatasetSchema, NumericFeature, schema_from_flags
 from sytff_policy.errors import InvalidInput
@@ -21,56 +39,85 @@ from sytff_policy.policy import template
 from sytff_policy.privacy import PrivacyFilter
 from sytff_policy.rendering import budget_text
 
-dataset_app = typer.Typer(help="Register datasets and look at them.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Register datasets and look at them.")
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.add_typer(dataset_app, name="dataset", rich_help_panel=None)
+    app.add_typer(dataset_app, name="dataset")
 
 
-@dataset_app.command("register")
+@dataset_app.command(
+    "register",
+    epilog=example(
+        "sytff dataset register registry --data registry.csv --unit id \\",
+        "  --features 'age:25..64,female,hhninc:0..10' --label 'visited=docvis>0' \\",
+        "  --epsilon 8 --delta 1e-5 \\",
+        "  --expect rounds=100,clients_per_round=1000,noise_multiplier=2",
+    ),
+)
 def register(
-    name: Annotated[str, typer.Argument(help="What requests will call the dataset.")],
-    data: Annotated[Path, typer.Option(help="CSV, Parquet or .npz file.")],
-    epsilon: Annotated[str, typer.Option(help="Privacy budget: epsilon.")],
-    delta: Annotated[str, typer.Option(help="Privacy budget: delta, below 1 / people.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What requests will call the dataset.")
+    ],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="CSV, Parquet or .npz file.")],
+    epsilon: Annotated[str, typer.Option(metavar="E", help="Privacy budget: epsilon.")],
+    delta: Annotated[
+        str, typer.Option(metavar="D", help="Privacy budget: delta, below 1 / people.")
+    ],
     unit: Annotated[
-        str | None, typer.Option(help="Column that says whose row it is: the privacy unit.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column that says whose row it is: the privacy unit."),
     ] = None,
     features: Annotated[
         str | None,
         typer.Option(
+            metavar="COLUMNS",
             help="Columns, with declared encodings: 'age:25..64,female,income~3.5/1.8,"
-            "region:{north|south}'; for images 'images:[28x28]/255'."
+            "region:{north|south}'; for images 'images:[28x28]/255'.",
         ),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(help="What to predict: 'visited=docvis>0', 'digit:10', 'ill', 'cost:0..500'."),
+        typer.Option(
+            metavar="LABEL",
+            help="What to predict: 'visited=docvis>0', 'digit:10', 'ill', 'cost:0..500'.",
+        ),
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option(help="Schema as a JSON file, instead of the three flags.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Schema as a JSON file (- reads standard input), instead of --features and "
+            "--label.",
+        ),
     ] = None,
     filter_kind: Annotated[
-        str, typer.Option("--filter", help="How spending is added up: rdp, zcdp or sum.")
+        str,
+        typer.Option(
+            "--filter", metavar="KIND", help="How spending is added up: rdp, zcdp or sum."
+        ),
     ] = "rdp",
     order: Annotated[
-        int | None, typer.Option(help="RDP order; planned from --expect if not given.")
+        int | None, typer.Option(metavar="N", help="RDP order; planned from --expect if not given.")
     ] = None,
     requests: Annotated[
-        int, typer.Option(help="Requests that a sum filter shares delta over.")
+        int, typer.Option(metavar="N", help="Requests that a sum filter shares delta over.")
     ] = 10,
     expect: Annotated[
         list[str] | None,
         typer.Option(
-            help="A workload you expect: rounds=100,clients_per_round=100,noise_multiplier=1. "
-            "Repeatable. The filter is planned for it and fixed for good."
+            metavar="RUN",
+            help="A run you expect: rounds=100,clients_per_round=100,noise_multiplier=1, and "
+            "evaluation_noise=5 if it is evaluated. Repeatable. The filter is planned for it and "
+            "fixed for good.",
         ),
     ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option(help="Folder of your Rego policy. Default: the starter policy."),
+        typer.Option(
+            metavar="DIR", help="Folder of your Rego policy. Default: the starter policy."
+        ),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -78,34 +125,34 @@ def register(
     """Register a dataset with a privacy budget and a policy.
 
     Rows of one person (the privacy unit) are protected together. Encodings use what you declare
-    here, never statistics of the rows. Budget, delta and filter are fixed: more can be granted,
-    nothing taken back.
+    here, never statistics of the rows. Data, delta and filter are fixed: budget can be granted
+    later, and never taken back.
     """
     declared = _schema(schema, unit, features, label)
     budget = decimal_option("--epsilon", epsilon), decimal_option("--delta", delta)
+    check_filter_options(filter_kind, *budget, order=order, requests=requests)
+    workloads = [parse_workload(text) for text in expect or []]
     bundle = bundle_from(policy) if policy is not None else template("starter")
-    with opened(home) as node:
-        record = node.register(
-            name,
-            data,
-            declared,
-            _filter_maker(filter_kind, *budget, order=order, requests=requests, expect=expect),
-            policy=bundle,
-            owner=login_name(),
+
+    def make_filter(population: int) -> PrivacyFilter:
+        return planned_filter(
+            filter_kind,
+            *budget,
+            expected_workloads(workloads, population),
+            order=order,
+            requests=requests,
         )
-        if policy is None:
-            err.print("No --policy was given: the starter policy is active. See docs/policies.")
-        for feature in declared.features:
-            if isinstance(feature, NumericFeature) and feature.encoding.kind == "identity":
-                err.print(
-                    f"note: feature {feature.name} is used as it is; if its numbers are large, "
-                    f"declare a range: {feature.name}:LOW..HIGH",
-                    markup=False,
-                )
-        show(_document(node, record), as_json, _text(node, record))
+
+    with opened(home) as node:
+        record = node.register(name, data, declared, make_filter, policy=bundle, owner=login_name())
+        for note in _notes(declared, starter=policy is None):
+            err.print(plain(f"note: {note}"), markup=False)
+        expected = _expected(record, workloads)
+        document = {**_document(node, record), "expected": expected}
+        show(document, as_json, "\n".join([_text(node, record), *map(_expected_text, expected)]))
 
 
-@dataset_app.command("list")
+@dataset_app.command("list", epilog=example("sytff dataset list --home node"))
 def list_datasets(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the datasets and their budgets."""
     with opened(home) as node:
@@ -121,8 +168,10 @@ def list_datasets(home: HomeOption = None, as_json: JsonOption = False) -> None:
         )
 
 
-@dataset_app.command("show")
-def show_dataset(name: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
+@dataset_app.command("show", epilog=example("sytff dataset show registry --json"))
+def show_dataset(
+    name: DatasetArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
     """Show what a researcher may know of a dataset, and its budget."""
     with opened(home) as node:
         record = node.ledger.dataset(name)
@@ -132,34 +181,53 @@ def show_dataset(name: str, home: HomeOption = None, as_json: JsonOption = False
 def _schema(
     file: Path | None, unit: str | None, features: str | None, label: str | None
 ) -> DatasetSchema:
-    flags = {"--unit": unit, "--features": features, "--label": label}
     if file is not None:
-        document = read_json(file)
-        if isinstance(document, dict) and unit is not None:
-            document.setdefault("unit", unit)
+        document = read_json(file, "--schema")
         if features is not None or label is not None:
             raise InvalidInput("--schema", "stands instead of --features and --label")
+        if isinstance(document, dict) and unit not in (None, document.setdefault("unit", unit)):
+            stated = str(document["unit"])[:80]
+            raise InvalidInput("--unit", "is another than the schema's", value=unit, limit=stated)
         return parse(DatasetSchema, document, where=str(file))
-    missing = [flag for flag, value in flags.items() if value is None]
-    if unit is None or features is None or label is None:
-        raise InvalidInput(missing[0], "is needed", remedy="Or describe the columns by --schema.")
-    return schema_from_flags(unit=unit, features=features, label=label)
+    for flag, value in (("--unit", unit), ("--features", features), ("--label", label)):
+        if value is None:
+            raise InvalidInput(flag, "is needed", remedy="Or describe the columns by --schema.")
+    return schema_from_flags(unit=unit or "", features=features or "", label=label or "")
 
 
-def _filter_maker(
-    kind: str,
-    epsilon: Decimal,
-    delta: Decimal,
-    *,
-    order: int | None,
-    requests: int,
-    expect: list[str] | None,
-) -> Callable[[int], PrivacyFilter]:
-    def make(population: int) -> PrivacyFilter:
-        workloads = expected_workloads(expect, population)
-        return planned_filter(kind, epsilon, delta, workloads, order=order, requests=requests)
+def _notes(declared: DatasetSchema, *, starter: bool) -> list[str]:
+    notes = []
+    if starter:
+        notes.append(
+            "no --policy was given, so the starter policy is in force; `sytff policy new DIR` "
+            "makes one to tighten"
+        )
+    raw = [
+        feature.name
+        for feature in declared.features
+        if isinstance(feature, NumericFeature) and feature.encoding.kind == "identity"
+    ]
+    if raw:
+        notes.append(
+            f"used as they are: {', '.join(raw)}; where numbers are large, declare their range "
+            "as NAME:LOW..HIGH"
+        )
+    return notes
 
-    return make
+
+def _expected(record: DatasetRecord, workloads: list[Workload]) -> list[dict[str, Any]]:
+    mechanisms = [workload.on(record.population) for workload in workloads]
+    return [
+        {"run": workload_text(mechanism), "admitted": runs_that_fit(record.filter, mechanism)}
+        for mechanism in mechanisms
+    ]
+
+
+def _expected_text(item: dict[str, Any]) -> str:
+    if not item["admitted"]:
+        return f"  warning: not one run of {item['run']} fits this budget"
+    runs = "1 run" if item["admitted"] == 1 else f"{item['admitted']} runs"
+    return f"  holds {runs} of {item['run']}"
 
 
 def _document(node: Home, record: DatasetRecord) -> dict[str, Any]:
@@ -181,13 +249,12 @@ def _document(node: Home, record: DatasetRecord) -> dict[str, Any]:
 
 def _text(node: Home, record: DatasetRecord) -> str:
     features, label = node.assets(record)
-    parameters = "".join(f", {key} {value}" for key, value in record.filter.parameters().items())
     return "\n".join(
         [
             f"{record.name}: {record.population} people, version {record.version}",
             f"  {features.name} {record.description['feature_shape']}: train_data_id {features.id}",
             f"  {label.name}: label_data_id {label.id}",
-            f"  filter {record.filter.kind}{parameters}; policy {record.bundle or 'none'}",
+            f"  filter {filter_text(record.filter)}; policy {record.bundle or 'none'}",
             f"  {budget_text(record.budget())}",
         ]
     )

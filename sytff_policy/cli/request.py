@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,19 +17,20 @@ from sytff_policy.cli.common import (
     JsonOption,
     ResearcherOption,
     RoleOption,
+    example,
     opened,
-    read_json,
     researcher_from,
     show,
 )
+from sytff_policy.cli.files import new_folder, read_json, write_json
 from sytff_policy.decision import Decision, Outcome
 from sytff_policy.errors import InvalidInput
 from sytff_policy.home import Home, parse_request
 from sytff_policy.model_spec import load_model_fn, spec_from_keras
-from sytff_policy.rendering import budget_text, decision_text
+from sytff_policy.rendering import budget_text, decision_text, short
 from sytff_policy.request import TrainRequest
 
-request_app = typer.Typer(help="Ask what a request would cost.", no_args_is_help=True)
+request_app = typer.Typer(help="Ask what a request would cost.")
 
 ModelOption = Annotated[
     str | None,
@@ -38,6 +42,14 @@ FileArgument = Annotated[
         metavar="FILE",
         help="The request as JSON: dataset (a name), rounds, clients_per_round, "
         "noise_multiplier, ...; - reads standard input.",
+    ),
+]
+ProposalsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-proposals",
+        metavar="DIR",
+        help="New folder for the counter-proposals, each a request file to send as it is.",
     ),
 ]
 
@@ -52,10 +64,19 @@ def _group() -> None:
     """Ask what a request would cost."""
 
 
-@request_app.command("check")
+@request_app.command(
+    "check",
+    epilog=example(
+        'echo \'{"dataset": "registry", "rounds": 100, "clients_per_round": 1000,',
+        '       "noise_multiplier": 2}\' > request.json',
+        "sytff request check request.json",
+        "sytff request check request.json --model models.py:model_fn --save-proposals instead",
+    ),
+)
 def check(
     file: FileArgument,
     model: ModelOption = None,
+    save_proposals: ProposalsOption = None,
     researcher: ResearcherOption = None,
     role: RoleOption = None,
     home: HomeOption = None,
@@ -71,34 +92,92 @@ def check(
         record = node.resolve(request)
         who = researcher_from(researcher, role)
         decision = node.gate.check(request, record.name, who)
-        text = f"{decision_text(decision)}\n{record.name}  {budget_text(decision.budget)}"
-        show(decision.to_json(), as_json, text)
-        return exit_of(decision)
+        notes = []
+        if decision.outcome is not Outcome.DENY and decision.cost.charge is not None:
+            left = decision.budget.remaining - decision.cost.charge
+            notes = [f"It would leave {short(left)} of the budget. Nothing was spent or recorded."]
+        return show_decision(decision, save_proposals, as_json, notes)
+
+
+def show_decision(
+    decision: Decision, proposals: Path | None, as_json: bool, notes: Sequence[str] = ()
+) -> Exit:
+    """Prints a decision and the budget it was made on; saves its proposals; gives its exit code.
+
+    Args:
+      decision: The decision.
+      proposals: New folder for the counter-proposals, if they are to be saved.
+      as_json: Whether to print JSON.
+      notes: More lines of text.
+    """
+    document = decision.to_json()
+    lines = [decision_text(decision), f"{decision.dataset}  {budget_text(decision.budget)}", *notes]
+    if proposals is not None:
+        document["proposal_files"] = _save(decision, proposals)
+        lines += [f"  {name}" for name in document["proposal_files"]]
+    show(document, as_json, "\n".join(lines))
+    codes = {Outcome.ALLOW: Exit.DONE, Outcome.DENY: Exit.DENIED, Outcome.REVIEW: Exit.REVIEW}
+    return codes[decision.outcome]
 
 
 def load_request(node: Home, file: Path, model: str | None) -> tuple[TrainRequest, Any]:
-    """The request in a file, with the architecture of a model function; and that model."""
+    """The request in a file, with the architecture of a model function; and that model.
+
+    Raises:
+      InvalidInput: If the file, the model or the request is not acceptable, or the file holds
+        another model than the function makes.
+    """
     document = read_json(file)
+    where = "standard input" if str(file) == "-" else str(file)
     built = None
     if model is not None:
-        if not isinstance(document, dict) or document.get("model") is not None:
-            raise InvalidInput("--model", "was given, and the request holds a model too")
-        built = build_model(model)
-        document["model"] = spec_from_keras(built).model_dump(mode="json")
-    return parse_request(node, document, where=str(file)), built
+        built, spec = build_model(model)
+        if isinstance(document, dict):
+            stated = document.get("model")
+            document["model"] = spec
+            if stated is not None and parse_request(
+                node, {**document, "model": stated}, where=where
+            ) != parse_request(node, document, where=where):
+                raise InvalidInput(
+                    "--model",
+                    "makes another model than the request holds",
+                    value=model,
+                    remedy="Leave out --model, or take model out of the request.",
+                )
+    return parse_request(node, document, where=where), built
 
 
-def build_model(reference: str) -> Any:
-    """The researcher's Keras model."""
+def build_model(reference: str) -> tuple[Any, dict[str, Any]]:
+    """The researcher's Keras model, and its architecture as JSON.
+
+    Raises:
+      InvalidInput, InvalidInputs: If the function is not there, fails, or makes what is not
+        allowed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    function = load_model_fn(reference)
-    try:
-        return function()
-    except Exception as error:
-        raise InvalidInput("--model", f"{reference} fails: {error!r}") from error
+    # What the researcher's code prints must not mix with the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            built = load_model_fn(reference)()
+        except InvalidInput:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InvalidInput("--model", f"{reference} fails: {error!r}") from error
+        return built, spec_from_keras(built).model_dump(mode="json")
 
 
-def exit_of(decision: Decision) -> Exit:
-    """The exit code of a decision."""
-    codes = {Outcome.ALLOW: Exit.DONE, Outcome.DENY: Exit.DENIED, Outcome.REVIEW: Exit.REVIEW}
-    return codes[decision.outcome]
+def _save(decision: Decision, folder: Path) -> list[str]:
+    """Writes each counter-proposal to a file of a new folder, if there are any.
+
+    Raises:
+      InvalidInput: If the folder holds something, or cannot be made.
+    """
+    if not decision.counter_proposals:
+        return []
+    files = []
+    with new_folder(folder, "--save-proposals"):
+        for number, proposal in enumerate(decision.counter_proposals, start=1):
+            path = folder / f"{number}.json"
+            write_json(path, proposal.request)
+            files.append(str(path))
+    return files

@@ -3,69 +3,109 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from sytff_policy.cli.common import (
+    Exit,
     HomeOption,
     JsonOption,
     ResearcherOption,
     RoleOption,
     err,
+    example,
     opened,
     researcher_from,
     show,
 )
-from sytff_policy.cli.request import FileArgument, ModelOption, load_request
+from sytff_policy.cli.errors import OutputFailed
+from sytff_policy.cli.files import new_folder
+from sytff_policy.cli.request import (
+    FileArgument,
+    ModelOption,
+    ProposalsOption,
+    load_request,
+    show_decision,
+)
+from sytff_policy.decision import Decision
 from sytff_policy.errors import InvalidInput
-from sytff_policy.home import DEFAULT_TIMEOUT_S
+from sytff_policy.home import DEFAULT_TIMEOUT_S, Home, RequestDenied
 from sytff_policy.rendering import budget_text
 from sytff_policy.runs.supervisor import OnProgress, Progress, RunResult
+
+LONGEST_S = 31 * 24 * 3600
+LINES_OF_PROGRESS = 10
+"""How often a run says how far it is where there is no terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("train")(train)
+    app.command(
+        "train",
+        epilog=example("sytff train request.json --model models.py:model_fn --out results"),
+    )(train)
 
 
 def train(
     file: FileArgument,
-    out: Annotated[Path, typer.Option(help="New folder for weights and metrics.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for weights and metrics.")],
     model: ModelOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds for the run.")] = DEFAULT_TIMEOUT_S,
+    save_proposals: ProposalsOption = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time limit of the run.")
+    ] = DEFAULT_TIMEOUT_S,
     researcher: ResearcherOption = None,
     role: RoleOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
-) -> None:
-    """Send a request and train: weights.safetensors and metrics.json in --out, or a denial.
+) -> int:
+    """Send a request and train.
 
-    The worst case is reserved before any data is read, and what was executed is charged. A denial
-    (exit code 3) says everything that stands against the request and what would be accepted.
+    Allowed, it leaves weights.safetensors and metrics.json in --out. Denied (exit code 3), it says
+    everything that stands against the request, and what would be accepted. The worst case is
+    reserved before any data is read, and what was executed is charged: a run that is interrupted
+    pays for the rounds that may have started, and the rest is refunded.
+
+    Progress goes to standard error. Send it to a file or a terminal.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InvalidInput("--out", "is not an empty folder", value=str(out))
-    decisions: list[Any] = []
+    if not (math.isfinite(timeout) and 0 < timeout <= LONGEST_S):
+        raise InvalidInput(
+            "--timeout",
+            "is out of range",
+            value=timeout,
+            limit=f"above 0, at most {LONGEST_S} seconds",
+        )
+    decisions: list[Decision] = []
     with opened(home) as node:
         request, _ = load_request(node, file, model)
+        if request.model is None:
+            raise InvalidInput(
+                "--model",
+                "is needed to train",
+                remedy="Give --model FILE.py:FUNCTION, or put the model into the request.",
+            )
         who = researcher_from(researcher, role)
         record = node.resolve(request)
-        out.mkdir(parents=True, exist_ok=True)
-        with progress_bar() as on_progress:
-            result = node.submit(
-                request,
-                who,
-                timeout=timeout,
-                on_progress=on_progress,
-                on_decision=decisions.append,
-            )
-        files = _copy(result, out)
+        try:
+            with new_folder(out, "--out"), _interruption_explained(node, decisions):
+                with progress_bar() as on_progress:
+                    result = node.submit(
+                        request,
+                        who,
+                        timeout=timeout,
+                        on_progress=on_progress,
+                        on_decision=decisions.append,
+                    )
+                files = _copy(result, out)
+        except RequestDenied as denial:
+            return show_decision(denial.decision, save_proposals, as_json)
         budget = node.ledger.dataset(record.name).budget()
         document = {
             **decisions[0].to_json(),
@@ -76,11 +116,15 @@ def train(
             "budget": budget.to_json(),
         }
         show(document, as_json, _text(result, files) + f"\n{record.name}  {budget_text(budget)}")
+        return Exit.DONE
 
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[OnProgress]:
-    """A progress bar on standard error."""
+    """Progress on standard error: a bar on a terminal, a few lines elsewhere."""
+    if not err.is_terminal:
+        yield _progress_lines()
+        return
     with ProgressBar(
         TextColumn("{task.description:>10}"),
         BarColumn(),
@@ -116,11 +160,52 @@ def metrics_text(metrics: dict[str, float]) -> str:
     return ", ".join(parts) or "no metrics were asked for"
 
 
+def _progress_lines() -> OnProgress:
+    shown: set[tuple[str, int]] = set()
+
+    def update(progress: Progress) -> None:
+        key = (progress.stage, progress.rounds_done * LINES_OF_PROGRESS // progress.rounds)
+        if key in shown:
+            return
+        shown.add(key)
+        line = f"{progress.stage}: {progress.rounds_done} of {progress.rounds} rounds"
+        rate, left = progress.rounds_per_second, progress.seconds_left
+        if left is not None:
+            line += f", {rate:.1f} rounds/s, {left:.0f} s left"
+        err.print(line, markup=False)
+
+    return update
+
+
+@contextlib.contextmanager
+def _interruption_explained(node: Home, decisions: list[Decision]) -> Iterator[None]:
+    """Says what an interrupted run was charged, and lets the interruption go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        decision_id = decisions[0].decision_id if decisions else None
+        for reservation in node.ledger.entries(kind="reservation", newest_first=True, limit=100):
+            if reservation.body["decision_id"] == decision_id:
+                run = node.ledger.run(reservation.body["run_id"])
+                err.print(
+                    f"{run.run_id} is {run.state}: {run.rounds_started} rounds may have drawn "
+                    "noise and stay charged; the rest is refunded",
+                    markup=False,
+                )
+        raise
+
+
 def _copy(result: RunResult, out: Path) -> dict[str, str]:
     files = {}
-    for name in result.digests:
-        shutil.copyfile(result.folder / name, out / name)
-        files[name] = str(out / name)
+    try:
+        for name in result.digests:
+            shutil.copyfile(result.folder / name, out / name)
+            files[name] = str(out / name)
+    except OSError as error:
+        raise OutputFailed(
+            f"{result.run_id} is complete and charged, but its results could not be written to "
+            f"{out}: {error.strerror}. They are in {result.folder}"
+        ) from None
     return files
 
 

@@ -7,14 +7,17 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sytff_policy._model import parse
 from sytff_policy.decision import BudgetView, Decision
 from sytff_policy.errors import NotFound
-from sytff_policy.home import Home
-from sytff_policy.ledger import DatasetRecord
 from sytff_policy.rendering import budget_text
 from sytff_policy.request import Researcher, TrainRequest
+
+if TYPE_CHECKING:
+    from sytff_policy.home import Home
+    from sytff_policy.ledger import DatasetRecord
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,16 @@ class AssetId:
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AssetHandle:
     """A feature or label asset. It has a name, an id and a shape; it has no rows."""
 
     name: str
     id_at_location: AssetId
     description: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<Asset {self.name!r}: id {self.id_at_location}, {self.description}>"
 
 
 class DatasetHandle:
@@ -85,13 +91,21 @@ class DatasetHandle:
             AssetHandle(label.name, AssetId(label.id), description["label"]),
         )
 
-    def __getitem__(self, name: str) -> AssetHandle:
+    def __getitem__(self, name: str | int) -> AssetHandle:
         features, label = self.assets
+        if isinstance(name, int):
+            return (features, label)[name]
         known = {"features": features, "labels": label, "label": label}
         known |= {features.name: features, label.name: label}
         if name not in known:
-            raise NotFound("asset", name, [features.name, label.name])
+            raise NotFound("asset", str(name), [features.name, label.name])
         return known[name]
+
+    def __iter__(self) -> Iterator[AssetHandle]:
+        return iter(self.assets)
+
+    def __len__(self) -> int:
+        return len(self.assets)
 
     def __repr__(self) -> str:
         features, label = self.assets
@@ -121,7 +135,13 @@ class Datasets(Sequence[DatasetHandle]):
             if key not in names:
                 raise NotFound("dataset", key, names)
             return DatasetHandle(self._home, key)
-        return DatasetHandle(self._home, names[key])
+        try:
+            return DatasetHandle(self._home, names[key])
+        except IndexError:
+            raise IndexError(f"no dataset {key}: the domain has {len(names)}") from None
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._names()
 
     def __iter__(self) -> Iterator[DatasetHandle]:
         return (DatasetHandle(self._home, name) for name in self._names())
@@ -176,9 +196,16 @@ def open_domain(
     Args:
       folder: What `sytff init` made.
       researcher: Who asks; a name, or a `Researcher` with roles. Default: the user's login name.
+
+    Raises:
+      HomeError: If there is no node.
+      InvalidInputs: If the name cannot be one.
     """
-    if researcher is None or isinstance(researcher, str):
-        researcher = Researcher(id=researcher or login_name())
+    from sytff_policy.home import Home
+
+    if not isinstance(researcher, Researcher):
+        name = login_name() if researcher is None else researcher
+        researcher = parse(Researcher, {"id": name}, where="researcher")
     return Domain(Home(Path(folder)), researcher)
 
 

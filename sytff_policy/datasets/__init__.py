@@ -1,5 +1,6 @@
 """Datasets: declared, checked, encoded, stored by unit."""
 
+from sytff_policy.datasets.columnar import DatasetDamaged
 from sytff_policy.datasets.flags import schema_from_flags
 from sytff_policy.datasets.schema import (
     ArrayFeature,
@@ -10,13 +11,8 @@ from sytff_policy.datasets.schema import (
     NumericFeature,
     ValueLabel,
 )
-from sytff_policy.datasets.store import (
-    Cohort,
-    DatasetDamaged,
-    DatasetStore,
-    Manifest,
-    StoredDataset,
-)
+from sytff_policy.datasets.store import DatasetStore
+from sytff_policy.datasets.stored import Cohort, Manifest, StoredDataset
 
 __all__ = [
     "ArrayFeature",

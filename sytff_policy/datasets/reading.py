@@ -1,4 +1,4 @@
-"""Reading and checking an owner's file: CSV, Parquet or NumPy `.npz`.
+"""Checking and encoding what an owner's file holds.
 
 Errors name the column and the row (1-based, not counting a header), and never the value: a value
 is somebody's.
@@ -6,19 +6,29 @@ is somebody's.
 
 from __future__ import annotations
 
-import csv
-import zipfile
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
+from sytff_policy.datasets import files
+from sytff_policy.datasets.cells import (
+    chunks,
+    codes,
+    is_numeric,
+    is_text,
+    kind_of,
+    numbers,
+    numpy_kind,
+    refuse,
+)
 from sytff_policy.datasets.schema import (
     STANDARDIZED_BOUND,
     ArrayFeature,
@@ -29,11 +39,13 @@ from sytff_policy.datasets.schema import (
     Identity,
     NumericFeature,
     Range,
+    ValueLabel,
 )
 from sytff_policy.errors import InvalidInput
 
-MAX_NPZ_BYTES = 64 * 2**30
 MAX_UNIT_LENGTH = 200
+_BLOCK_ELEMENTS = 2**22
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _COMPARE: dict[str, Any] = {
     ">": np.greater,
     ">=": np.greater_equal,
@@ -48,12 +60,12 @@ class EncodedRows:
     """A file's rows, encoded, in file order.
 
     Attributes:
-      units: Unit ids as strings, [rows].
-      features: float32 [rows, width].
+      units: Unit ids as large_string, [rows].
+      features: float32 [rows, width], finite, no negative zero.
       labels: int32 or float32 [rows].
     """
 
-    units: pa.Array
+    units: pa.ChunkedArray
     features: npt.NDArray[np.float32]
     labels: npt.NDArray[Any]
 
@@ -64,221 +76,190 @@ def read_rows(path: Path, schema: DatasetSchema) -> EncodedRows:
     Raises:
       InvalidInput: For the first thing that is wrong, with its column and row.
     """
-    if not path.is_file():
-        raise InvalidInput("--data", "no such file", value=str(path))
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    columns = files.read_columns(path, schema)
+    size = 4 * len(columns[schema.unit]) * math.prod(schema.feature_shape)
+    if size > files.MAX_UNPACKED_BYTES:
         raise InvalidInput(
-            "--data", "is of no known kind", value=path.name, limit=", ".join(readers)
+            "--features", "encode to too many bytes", value=size, limit=files.MAX_UNPACKED_BYTES
         )
-    columns = reader(path, schema)
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) != 1:
-        raise InvalidInput("--data", "columns differ in length", value=lengths)
-    if not lengths[schema.unit]:
-        raise InvalidInput("--data", "has no rows", value=path.name)
-    return EncodedRows(
-        units=_units(columns[schema.unit], schema.unit),
-        features=_features(columns, schema),
-        labels=_labels(columns[schema.label.column], schema.label),
-    )
+    # Popped, so that a column's memory is free once it is encoded.
+    units = unit_ids(columns.pop(schema.unit), schema.unit)
+    labels = _labels(columns.pop(schema.label.column), schema.label)
+    return EncodedRows(units, _features(columns, schema, len(units)), labels)
 
 
-def _read_csv(path: Path, schema: DatasetSchema) -> dict[str, pa.ChunkedArray]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            header = next(csv.reader(stream), [])
-    except UnicodeDecodeError:
-        raise InvalidInput("--data", "is not UTF-8", remedy="Convert it to UTF-8.") from None
-    header = [name.removeprefix("\ufeff") for name in header]
-    _check_columns(header, schema)
-    wanted = list(dict.fromkeys(schema.columns))
-    try:
-        # Everything as text first: conversion is ours, so that errors can name rows.
-        table = pyarrow.csv.read_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows=1),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(header, pa.string()),
-                strings_can_be_null=False,
-            ),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        )
-    except pa.ArrowInvalid as error:
-        raise InvalidInput("--data", _ragged(path, len(header), error)) from None
-    return {name: table.column(name) for name in wanted}
+def unit_ids(column: Any, name: str) -> pa.ChunkedArray:
+    """The privacy-unit id of each row, in the one spelling by which units are told apart.
 
+    Integers and text are the same id if they are spelled alike. Space around an id does not count,
+    and neither does the way in which Unicode composes its letters (NFC).
 
-def _ragged(path: Path, width: int, error: Exception) -> str:
-    if "expected" in str(error).lower() and "column" in str(error).lower():
-        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-            reader = csv.reader(stream)
-            next(reader, None)
-            for number, row in enumerate(reader, start=1):
-                if row and len(row) != width:
-                    return f"row {number} has {len(row)} fields, the header has {width}"
-    if "utf8" in str(error).lower():
-        return "is not UTF-8; convert it to UTF-8"
-    return "is not well-formed CSV: check quotes and line ends"
-
-
-def _read_parquet(path: Path, schema: DatasetSchema) -> dict[str, pa.ChunkedArray]:
-    try:
-        names = pyarrow.parquet.read_schema(path).names
-        _check_columns(names, schema)
-        table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(schema.columns)))
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidInput("--data", f"is not readable Parquet: {type(error).__name__}") from None
-    return {name: table.column(name) for name in table.column_names}
-
-
-def _read_npz(path: Path, schema: DatasetSchema) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > MAX_NPZ_BYTES:
-            raise InvalidInput("--data", "unpacks to too much", value=size, limit=MAX_NPZ_BYTES)
-        with np.load(path, allow_pickle=False) as archive:
-            _check_columns(list(archive.files), schema)
-            return {name: archive[name] for name in dict.fromkeys(schema.columns)}
-    except (zipfile.BadZipFile, OSError, EOFError):
-        raise InvalidInput("--data", "is not a readable .npz file", value=path.name) from None
-    except ValueError:
-        raise InvalidInput(
-            "--data",
-            "holds Python objects or damaged arrays",
-            limit="arrays of numbers or strings",
-            remedy="Object arrays would execute code when they are loaded.",
-        ) from None
-
-
-def _check_columns(names: list[str], schema: DatasetSchema) -> None:
-    if not names:
-        raise InvalidInput("--data", "is empty")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidInput("--data", "has a column name twice", value=twice[0])
-    for name in schema.columns:
-        if name not in names:
-            raise InvalidInput(
-                "--data", f"has no column {name!r}", limit=f"one of {', '.join(names[:50])}"
-            )
-
-
-def _units(column: Any, name: str) -> pa.Array:
-    array = _arrow(column, name)
-    if pa.types.is_floating(array.type) or pa.types.is_boolean(array.type):
-        raise InvalidInput(
-            f"column {name!r}",
-            f"holds {array.type}, which identifies nobody",
-            limit="text or integers as privacy-unit ids",
-        )
-    text = pc.cast(array, pa.string())
-    trimmed = pc.utf8_trim_whitespace(text)
-    missing = pc.fill_null(pc.equal(pc.utf8_length(trimmed), 0), True)
-    _refuse(missing, name, "the privacy-unit id is missing", "every row belongs to a person")
-    _refuse(
-        pc.greater(pc.utf8_length(trimmed), MAX_UNIT_LENGTH),
+    Raises:
+      InvalidInput: For a type that has no one spelling, and for missing or ambiguous ids.
+    """
+    ids = pa.chunked_array([_spelled(chunk, name) for chunk in chunks(column, name)])
+    length = pc.utf8_length(ids)
+    missing = pc.fill_null(pc.equal(length, 0), True)
+    refuse(missing, name, "the privacy-unit id is missing", "every row belongs to a person")
+    refuse(
+        pc.greater(length, MAX_UNIT_LENGTH),
         name,
         "the privacy-unit id is too long",
         f"at most {MAX_UNIT_LENGTH} characters",
     )
-    return trimmed
+    # What a table with missing ids turns integers into; beside the integer, one person is two.
+    refuse(
+        pc.match_substring_regex(ids, r"^[-+]?[0-9]+\.0*$"),
+        name,
+        "the privacy-unit id is a whole number written as a fraction",
+        "one spelling of each id, such as 7, not 7.0",
+    )
+    return ids
 
 
-def _features(columns: dict[str, Any], schema: DatasetSchema) -> npt.NDArray[np.float32]:
+def _spelled(chunk: pa.Array, name: str) -> pa.LargeStringArray:
+    # Not floating, boolean, binary or nested: what has no one spelling identifies nobody.
+    if not (is_text(chunk.type) or pa.types.is_integer(chunk.type)):
+        raise InvalidInput(
+            f"column {name!r}",
+            f"holds {kind_of(chunk.type)}, which identifies nobody",
+            limit="text or integers as privacy-unit ids",
+        )
+    text = pc.utf8_trim_whitespace(pc.cast(chunk, pa.large_string()))
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        return text
+    # Not Arrow's own: its versions disagree on what NFC is.
+    composed = (name if name is None else normalize("NFC", name) for name in text.to_pylist())
+    return pa.array(composed, pa.large_string())
+
+
+def _features(columns: dict[str, Any], schema: DatasetSchema, rows: int) -> npt.NDArray[np.float32]:
     first = schema.features[0]
     if isinstance(first, ArrayFeature):
-        return _array(columns[first.name], first)
-    rows = len(columns[schema.unit])
+        return _array(columns.pop(first.name), first)
     encoded = np.empty((rows, schema.feature_shape[0]), np.float32)
     position = 0
     for feature in schema.features:
         target = encoded[:, position : position + feature.width]
         if isinstance(feature, NumericFeature):
-            target[:, 0] = _encode(_numbers(columns[feature.name], feature.name), feature)
+            # Adding zero makes zeros positive: equal rows are equal bytes.
+            target[:, 0] = _encode(columns.pop(feature.name), feature) + 0.0
         elif isinstance(feature, CategoricalFeature):
-            _one_hot(columns[feature.name], feature, target)
+            _one_hot(columns.pop(feature.name), feature, target)
         position += feature.width
     return encoded
 
 
-def _encode(values: npt.NDArray[np.float64], feature: NumericFeature) -> npt.NDArray[np.float64]:
+def _encode(column: Any, feature: NumericFeature) -> npt.NDArray[np.float64]:
+    values = numbers(column, feature.name)
     encoding = feature.encoding
     if isinstance(encoding, Identity):
-        bad = np.abs(values) > np.finfo(np.float32).max
-        _refuse(pa.array(bad), feature.name, "the number is too large", "single precision")
+        bad = np.abs(values) > _FLOAT32_MAX
+        refuse(bad, feature.name, "the number is too large", "single precision")
         return values
-    if isinstance(encoding, Range):
-        scaled = (values - encoding.low) / (encoding.high - encoding.low)
-        return np.clip(2.0 * scaled - 1.0, -1.0, 1.0)
-    scaled = (values - encoding.mean) / encoding.stddev
+    with np.errstate(over="ignore"):
+        if isinstance(encoding, Range):
+            scaled = (values - encoding.low) / (encoding.high - encoding.low)
+            return np.clip(2.0 * scaled - 1.0, -1.0, 1.0)
+        scaled = (values - encoding.mean) / encoding.stddev
     return np.clip(scaled, -STANDARDIZED_BOUND, STANDARDIZED_BOUND)
 
 
 def _one_hot(column: Any, feature: CategoricalFeature, target: npt.NDArray[np.float32]) -> None:
-    codes = _codes(column, feature.name, feature.values, fail=feature.unknown == "error")
+    found = codes(column, feature.name, feature.values, fail=feature.unknown == "error")
     target[:] = 0.0
-    rows = np.flatnonzero(codes >= 0)
-    target[rows, codes[rows]] = 1.0
-
-
-def _codes(
-    column: Any, name: str, values: tuple[str | int, ...], *, fail: bool
-) -> npt.NDArray[np.int64]:
-    text = _text(column, name)
-    found = pc.index_in(text, pa.array([str(value) for value in values]))
-    if fail:
-        listed = ", ".join(str(value) for value in values[:20])
-        _refuse(pc.is_null(found), name, "the value is not a declared one", listed)
-    codes: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64)
-
-
-def _text(column: Any, name: str) -> pa.Array:
-    array = _arrow(column, name)
-    if pa.types.is_floating(array.type):
-        # 3.0 and 3 are the same category; 3.5 is none.
-        whole = pc.equal(pc.floor(array), array)
-        _refuse(pc.fill_null(pc.invert(whole), True), name, "is not a whole number", "categories")
-        array = pc.cast(array, pa.int64())
-    return pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+    rows = np.flatnonzero(found >= 0)
+    target[rows, found[rows]] = 1.0
 
 
 def _array(column: Any, feature: ArrayFeature) -> npt.NDArray[np.float32]:
-    if isinstance(column, np.ndarray):
-        values = column
-    else:
-        lists = pa.chunked_array(column) if not isinstance(column, pa.ChunkedArray) else column
-        lengths = pc.list_value_length(lists) if _is_list(lists.type) else None
-        if lengths is None:
-            raise InvalidInput(
-                f"column {feature.name!r}", f"holds {lists.type}", limit="lists of numbers"
-            )
-        _refuse(
-            pc.fill_null(pc.not_equal(lengths, feature.width), True),
+    rows = len(column)
+    encoded = np.empty((rows, feature.width), np.float32)
+    bad = np.zeros(rows, np.bool_)
+    step = max(1, _BLOCK_ELEMENTS // feature.width)
+    blocks = _numpy_blocks if isinstance(column, np.ndarray) else _list_blocks
+    start = 0
+    for block in blocks(column, feature, step):
+        target = encoded[start : start + len(block)]
+        # In double precision whatever the input: every file format gives the same bytes. Judged
+        # after the conversion: a double can be finite and its single-precision value not.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(block, feature.scale, out=target, dtype=np.float64, casting="unsafe")
+        np.add(target, 0.0, out=target)
+        bad[start : start + len(block)] = ~np.isfinite(target).all(axis=1)
+        start += len(block)
+    refuse(
+        bad,
+        feature.name,
+        "the array holds a number that is missing, NaN, infinite or too large",
+        "finite single-precision numbers",
+    )
+    return encoded
+
+
+def _numpy_blocks(
+    values: npt.NDArray[Any], feature: ArrayFeature, step: int
+) -> Iterator[npt.NDArray[Any]]:
+    if values.dtype.kind not in "fiub":
+        raise InvalidInput(
+            f"array {feature.name!r}", f"holds {numpy_kind(values)}", limit="numbers"
+        )
+    _check_layout(values.shape[1:], feature)
+    for start in range(0, len(values), step):
+        block = values[start : start + step]
+        yield block.reshape(len(block), feature.width)
+
+
+def _list_blocks(column: Any, feature: ArrayFeature, step: int) -> Iterator[npt.NDArray[Any]]:
+    kind, depth = column.type, 0
+    while _is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    if not depth or not is_numeric(kind) or pa.types.is_float16(kind):
+        raise InvalidInput(
+            f"column {feature.name!r}", f"holds {kind_of(column.type)}", limit="lists of numbers"
+        )
+    lists = column
+    for axis in (expected := _stored_shape(depth, feature)):
+        lengths = pc.list_value_length(lists)
+        wrong = np.asarray(pc.fill_null(pc.not_equal(lengths, axis), True))
+        refuse(
+            wrong.reshape(len(column), -1).any(axis=1),
             feature.name,
             "the array has another number of elements",
-            f"{feature.width} elements",
+            f"{' x '.join(map(str, expected))} elements",
         )
-        flat = pc.list_flatten(lists)
-        values = _numbers(flat, feature.name).reshape(len(lists), -1)
-    if values.dtype.kind not in "fiub":
-        raise InvalidInput(f"array {feature.name!r}", f"holds {values.dtype}", limit="numbers")
-    if values.ndim < 2 or int(np.prod(values.shape[1:])) != feature.width:
+        lists = pc.list_flatten(lists)
+    for start in range(0, len(column), step):
+        flat = lists.slice(start * feature.width, step * feature.width)
+        values = pc.cast(flat, pa.float64(), safe=False).to_numpy()
+        yield values.reshape(-1, feature.width)
+
+
+def _stored_shape(depth: int, feature: ArrayFeature) -> tuple[int, ...]:
+    """The shape that lists nested `depth` deep must have."""
+    if depth == 1:
+        return (feature.width,)
+    long_axes = tuple(axis for axis in feature.shape if axis != 1)
+    for shape in (feature.shape, long_axes, (*feature.shape, 1)):
+        if len(shape) == depth:
+            return shape
+    raise InvalidInput(
+        f"column {feature.name!r}",
+        f"holds lists {depth} deep",
+        limit=f"{feature.width} numbers, or {' x '.join(map(str, feature.shape))}",
+    )
+
+
+def _check_layout(stored: tuple[int, ...], feature: ArrayFeature) -> None:
+    """Refuses arrays that differ in more than axes of length 1, and are not stored flat."""
+    long_axes = [axis for axis in feature.shape if axis != 1]
+    if stored != (feature.width,) and (not stored or [n for n in stored if n != 1] != long_axes):
         raise InvalidInput(
             f"array {feature.name!r}",
             "has another shape than declared",
-            value=values.shape[1:],
+            value=stored,
             limit=feature.shape,
         )
-    flat_values = values.reshape(len(values), feature.width)
-    bad = ~np.isfinite(flat_values).all(axis=1) if values.dtype.kind == "f" else None
-    if bad is not None:
-        _refuse(pa.array(bad), feature.name, "the array holds NaN or infinity", "finite numbers")
-    return (flat_values * np.float32(feature.scale)).astype(np.float32)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -287,76 +268,15 @@ def _is_list(kind: pa.DataType) -> bool:
     )
 
 
-def _labels(column: Any, label: Any) -> npt.NDArray[Any]:
+def _labels(column: Any, label: ClassLabel | DerivedLabel | ValueLabel) -> npt.NDArray[Any]:
+    if isinstance(label, ClassLabel) and label.values is not None:
+        return codes(column, label.column, label.values, fail=True)
+    values = numbers(column, label.column)
     if isinstance(label, ClassLabel):
-        if label.values is not None:
-            return _codes(column, label.column, label.values, fail=True).astype(np.int32)
-        numbers = _numbers(column, label.column)
-        bad = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= label.classes)
-        _refuse(pa.array(bad), label.column, "is not a class", f"integers 0 to {label.classes - 1}")
-        return numbers.astype(np.int32)
-    numbers = _numbers(column, label.column)
+        bad = (values != np.floor(values)) | (values < 0) | (values >= label.classes)
+        refuse(bad, label.column, "is not a class", f"integers 0 to {label.classes - 1}")
+        return values.astype(np.int32)
     if isinstance(label, DerivedLabel):
-        derived: npt.NDArray[np.int32] = _COMPARE[label.comparison](
-            numbers, label.threshold
-        ).astype(np.int32)
-        return derived
-    return np.clip(numbers, label.low, label.high).astype(np.float32)
-
-
-def _numbers(column: Any, name: str) -> npt.NDArray[np.float64]:
-    array = _arrow(column, name)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        array = _parse_numbers(pc.utf8_trim_whitespace(array), name)
-    elif not (
-        pa.types.is_floating(array.type)
-        or pa.types.is_integer(array.type)
-        or pa.types.is_boolean(array.type)
-    ):
-        raise InvalidInput(f"column {name!r}", f"holds {array.type}", limit="numbers")
-    numbers = (
-        pc.cast(array, pa.float64())
-        if not pa.types.is_boolean(array.type)
-        else pc.cast(pc.cast(array, pa.int8()), pa.float64())
-    )
-    bad = pc.fill_null(pc.invert(pc.is_finite(numbers)), True)
-    _refuse(bad, name, "is empty, NaN or infinite", "a finite number")
-    values: npt.NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
-    return values
-
-
-def _parse_numbers(text: pa.Array, name: str) -> pa.Array:
-    try:
-        return pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:
-        pattern = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
-        wrong = pc.invert(pc.match_substring_regex(text, pattern))
-        _refuse(pc.fill_null(wrong, True), name, "is not a number", "a finite number")
-        raise InvalidInput(f"column {name!r}", "holds a number that cannot be read") from None
-
-
-def _arrow(column: Any, name: str) -> pa.Array:
-    if isinstance(column, np.ndarray):
-        if column.ndim != 1:
-            raise InvalidInput(
-                f"array {name!r}", "has more than one axis", value=column.shape, limit="[rows]"
-            )
-        if column.dtype.kind not in "fiubU":
-            raise InvalidInput(f"array {name!r}", f"holds {column.dtype}", limit="numbers or text")
-        return pa.array(column)
-    if isinstance(column, pa.ChunkedArray):
-        combined = column.combine_chunks()
-        column = (
-            pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
-        )
-    if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
-    return column
-
-
-def _refuse(bad: Any, name: str, problem: str, limit: str) -> None:
-    first = pc.index(bad, True).as_py()
-    if first >= 0:
-        count = pc.sum(pc.cast(bad, pa.int64())).as_py()
-        more = f" (and {count - 1} more rows)" if count > 1 else ""
-        raise InvalidInput(f"column {name!r}, row {first + 1}", problem + more, limit=limit)
+        compare = _COMPARE[label.comparison]
+        return np.asarray(compare(values, label.threshold), np.int32)
+    return (np.clip(values, label.low, label.high) + 0.0).astype(np.float32)

@@ -16,7 +16,9 @@ from sytff_policy._model import Document
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Finite = Annotated[float, Field(ge=-1e30, le=1e30)]
-CategoryValue = str | int
+CategoryText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+"""Cells are compared without surrounding space, and an empty cell is a missing value."""
+CategoryValue = CategoryText | int
 
 STANDARDIZED_BOUND = 10.0
 
@@ -107,7 +109,9 @@ class ClassLabel(Document):
 
     @model_validator(mode="after")
     def _one_value_per_class(self) -> ClassLabel:
-        if self.values is not None and len({str(v) for v in self.values}) != self.classes:
+        if self.values is None:
+            return self
+        if not len({str(v) for v in self.values}) == len(self.values) == self.classes:
             raise ValueError(f"{self.classes} classes need {self.classes} distinct values")
         return self
 
@@ -135,6 +139,12 @@ class ValueLabel(Document):
     low: Finite
     high: Finite
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> ValueLabel:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
     @property
     def classes(self) -> int:
         return 0
@@ -154,12 +164,14 @@ class DatasetSchema(Document):
     """
 
     unit: ColumnName
-    features: tuple[Feature, ...] = Field(min_length=1, max_length=10_000)
+    features: tuple[Feature, ...] = Field(max_length=10_000)
     label: Label
     tags: tuple[ColumnName, ...] = ()
 
     @model_validator(mode="after")
     def _columns_have_one_role(self) -> DatasetSchema:
+        if not self.features:
+            raise ValueError("features: at least one feature is needed")
         names = [feature.name for feature in self.features]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -175,6 +187,10 @@ class DatasetSchema(Document):
         arrays = [feature.name for feature in self.features if isinstance(feature, ArrayFeature)]
         if arrays and len(self.features) > 1:
             raise ValueError(f"array feature {arrays[0]!r} must be the only feature")
+        if self.label_asset in (self.feature_asset, "features"):
+            raise ValueError(f"label name {self.label_asset!r} is the feature asset's: rename it")
+        if self.feature_asset == "labels":
+            raise ValueError("array feature 'labels' has the name of the label asset: rename it")
         return self
 
     @property

@@ -53,6 +53,10 @@ class Ledger:
         with self.store.read() as connection:
             return book.find(connection, name)
 
+    def versions(self) -> set[str]:
+        """Every dataset version that the log names."""
+        return {entry.body["version"] for entry in self.entries(kind="dataset.registered")}
+
     def usage(self, dataset: str, researcher: str) -> tuple[UsageRecord, UsageRecord]:
         """A researcher's usage of a dataset: today (UTC), and in all."""
         with self.store.read() as connection:

@@ -8,105 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from sytff_policy._model import Document
-
-Shape = tuple[int, ...]
-
-Activation = Literal[
-    "linear",
-    "relu",
-    "elu",
-    "selu",
-    "gelu",
-    "sigmoid",
-    "tanh",
-    "softmax",
-    "softplus",
-    "softsign",
-    "swish",
-]
-Padding = Literal["valid", "same"]
-Size = Annotated[int, Field(ge=1, le=1_000_000)]
-Sizes1 = Annotated[tuple[Size], Field()]
-Sizes2 = Annotated[tuple[Size, Size], Field()]
-Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
-
-
-class Initializer(Document):
-    """How a weight starts. `value`, `mean`, `stddev`, `minval`, `maxval` belong to some names."""
-
-    name: Literal[
-        "zeros",
-        "ones",
-        "constant",
-        "glorot_uniform",
-        "glorot_normal",
-        "he_uniform",
-        "he_normal",
-        "lecun_uniform",
-        "lecun_normal",
-        "random_normal",
-        "random_uniform",
-        "truncated_normal",
-    ] = "glorot_uniform"
-    value: Finite = 0.0
-    mean: Finite = 0.0
-    stddev: Finite = 0.05
-    minval: Finite = -0.05
-    maxval: Finite = 0.05
-
-
-ZEROS = Initializer(name="zeros")
-ONES = Initializer(name="ones")
-GLOROT = Initializer()
-UNIFORM = Initializer(name="random_uniform")
-
-
-@dataclass(frozen=True)
-class WeightSpec:
-    """One trainable weight.
-
-    Attributes:
-      name: `layer/weight`, such as `dense/kernel`.
-      shape: Its shape.
-      initializer: How it starts.
-    """
-
-    name: str
-    shape: Shape
-    initializer: Initializer
-
-
-class ShapeError(ValueError):
-    """A layer that cannot take the shape it is given."""
-
-
-class BaseLayer(Document):
-    """A layer: its name, and the names of the layers (or the input) that it takes."""
-
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f/\x7f]+$")
-    inputs: tuple[str, ...] = Field(min_length=1, max_length=16)
-
-    def infer(self, shapes: Sequence[Shape]) -> Shape:
-        """Output shape (without the batch) for the shapes of its inputs.
-
-        Raises:
-          ShapeError: If they do not fit.
-        """
-        return _only(shapes)
-
-    def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        """Trainable weights in Keras's order."""
-        del shapes
-        return ()
-
-    def _weight(self, name: str, shape: Shape, initializer: Initializer) -> WeightSpec:
-        return WeightSpec(f"{self.name}/{name}", shape, initializer)
+from sytff_policy.model_spec.base import (
+    GLOROT,
+    MAX_RANK,
+    ONES,
+    UNIFORM,
+    ZEROS,
+    Activation,
+    BaseLayer,
+    Finite,
+    Initializer,
+    NotNegative,
+    Padding,
+    Shape,
+    ShapeError,
+    Size,
+    Sizes1,
+    Sizes2,
+    WeightSpec,
+    only,
+    ranked,
+    windowed,
+)
 
 
 class Dense(BaseLayer):
@@ -120,10 +47,10 @@ class Dense(BaseLayer):
     bias_initializer: Initializer = ZEROS
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        return (*_rank(shapes, 1, None)[:-1], self.units)
+        return (*ranked(shapes, 1, None)[:-1], self.units)
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        kernel = self._weight("kernel", (_only(shapes)[-1], self.units), self.kernel_initializer)
+        kernel = self._weight("kernel", (only(shapes)[-1], self.units), self.kernel_initializer)
         bias = self._weight("bias", (self.units,), self.bias_initializer)
         return (kernel, bias) if self.use_bias else (kernel,)
 
@@ -143,14 +70,17 @@ class Conv1D(BaseLayer):
     bias_initializer: Initializer = ZEROS
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        steps, _ = _rank(shapes, 2, 2)
-        return (*_windows(self, (steps,)), self.filters)
+        steps, _ = ranked(shapes, 2, 2)
+        return (*self._windows((steps,)), self.filters)
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        shape = (*self.kernel_size, _only(shapes)[-1], self.filters)
+        shape = (*self.kernel_size, only(shapes)[-1], self.filters)
         kernel = self._weight("kernel", shape, self.kernel_initializer)
         bias = self._weight("bias", (self.filters,), self.bias_initializer)
         return (kernel, bias) if self.use_bias else (kernel,)
+
+    def _windows(self, axes: Shape) -> Shape:
+        return windowed(axes, self.kernel_size, self.strides, self.dilation_rate, self.padding)
 
 
 class Conv2D(BaseLayer):
@@ -168,14 +98,17 @@ class Conv2D(BaseLayer):
     bias_initializer: Initializer = ZEROS
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        height, width, _ = _rank(shapes, 3, 3)
-        return (*_windows(self, (height, width)), self.filters)
+        height, width, _ = ranked(shapes, 3, 3)
+        return (*self._windows((height, width)), self.filters)
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        shape = (*self.kernel_size, _only(shapes)[-1], self.filters)
+        shape = (*self.kernel_size, only(shapes)[-1], self.filters)
         kernel = self._weight("kernel", shape, self.kernel_initializer)
         bias = self._weight("bias", (self.filters,), self.bias_initializer)
         return (kernel, bias) if self.use_bias else (kernel,)
+
+    def _windows(self, axes: Shape) -> Shape:
+        return windowed(axes, self.kernel_size, self.strides, self.dilation_rate, self.padding)
 
 
 class DepthwiseConv2D(BaseLayer):
@@ -193,17 +126,20 @@ class DepthwiseConv2D(BaseLayer):
     bias_initializer: Initializer = ZEROS
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        height, width, channels = _rank(shapes, 3, 3)
+        height, width, channels = ranked(shapes, 3, 3)
         if self.strides[0] != self.strides[1]:
             raise ShapeError("strides of a depthwise convolution must be equal")
-        return (*_windows(self, (height, width)), channels * self.depth_multiplier)
+        return (*self._windows((height, width)), channels * self.depth_multiplier)
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        channels = _only(shapes)[-1]
+        channels = only(shapes)[-1]
         shape = (*self.kernel_size, channels, self.depth_multiplier)
         kernel = self._weight("depthwise_kernel", shape, self.depthwise_initializer)
         bias = self._weight("bias", (channels * self.depth_multiplier,), self.bias_initializer)
         return (kernel, bias) if self.use_bias else (kernel,)
+
+    def _windows(self, axes: Shape) -> Shape:
+        return windowed(axes, self.kernel_size, self.strides, self.dilation_rate, self.padding)
 
 
 class Pooling1D(BaseLayer):
@@ -215,9 +151,9 @@ class Pooling1D(BaseLayer):
     padding: Padding = "valid"
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        steps, channels = _rank(shapes, 2, 2)
+        steps, channels = ranked(shapes, 2, 2)
         strides = self.strides or self.pool_size
-        return (_window(steps, self.pool_size[0], strides[0], 1, self.padding), channels)
+        return (*windowed((steps,), self.pool_size, strides, (1,), self.padding), channels)
 
 
 class Pooling2D(BaseLayer):
@@ -229,11 +165,10 @@ class Pooling2D(BaseLayer):
     padding: Padding = "valid"
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        height, width, channels = _rank(shapes, 3, 3)
+        height, width, channels = ranked(shapes, 3, 3)
         strides = self.strides or self.pool_size
         return (
-            _window(height, self.pool_size[0], strides[0], 1, self.padding),
-            _window(width, self.pool_size[1], strides[1], 1, self.padding),
+            *windowed((height, width), self.pool_size, strides, (1, 1), self.padding),
             channels,
         )
 
@@ -244,7 +179,7 @@ class GlobalPooling1D(BaseLayer):
     type: Literal["GlobalAveragePooling1D", "GlobalMaxPooling1D"]
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        return (_rank(shapes, 2, 2)[-1],)
+        return (ranked(shapes, 2, 2)[-1],)
 
 
 class GlobalPooling2D(BaseLayer):
@@ -253,7 +188,7 @@ class GlobalPooling2D(BaseLayer):
     type: Literal["GlobalAveragePooling2D", "GlobalMaxPooling2D"]
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        return (_rank(shapes, 3, 3)[-1],)
+        return (ranked(shapes, 3, 3)[-1],)
 
 
 class Flatten(BaseLayer):
@@ -262,17 +197,19 @@ class Flatten(BaseLayer):
     type: Literal["Flatten"] = "Flatten"
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        return (math.prod(_only(shapes)),)
+        return (math.prod(only(shapes)),)
 
 
 class Reshape(BaseLayer):
     """The same elements in another shape; one axis may be -1."""
 
     type: Literal["Reshape"] = "Reshape"
-    target_shape: tuple[Annotated[int, Field(ge=-1, le=1_000_000)], ...] = Field(max_length=8)
+    target_shape: tuple[Annotated[int, Field(ge=-1, le=1_000_000)], ...] = Field(
+        min_length=1, max_length=MAX_RANK
+    )
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        total = math.prod(_only(shapes))
+        total = math.prod(only(shapes))
         known = math.prod(axis for axis in self.target_shape if axis != -1)
         free = self.target_shape.count(-1)
         if 0 in self.target_shape or free > 1 or (total % known if free else total != known):
@@ -291,9 +228,9 @@ class ReLU(BaseLayer):
     """max(0, x), optionally capped, leaky or shifted."""
 
     type: Literal["ReLU"] = "ReLU"
-    max_value: Finite | None = None
-    negative_slope: Finite = 0.0
-    threshold: Finite = 0.0
+    max_value: NotNegative | None = None
+    negative_slope: NotNegative = 0.0
+    threshold: NotNegative = 0.0
 
 
 class LeakyReLU(BaseLayer):
@@ -334,7 +271,7 @@ class LayerNormalization(BaseLayer):
     gamma_initializer: Initializer = ONES
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
-        width = (_only(shapes)[-1],)
+        width = (only(shapes)[-1],)
         gamma = self._weight("gamma", width, self.gamma_initializer)
         beta = self._weight("beta", width, self.beta_initializer)
         return (*((gamma,) if self.scale else ()), *((beta,) if self.center else ()))
@@ -349,7 +286,7 @@ class Embedding(BaseLayer):
     embeddings_initializer: Initializer = UNIFORM
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        return (*_only(shapes), self.output_dim)
+        return (*only(shapes), self.output_dim)
 
     def weight_specs(self, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
         del shapes
@@ -367,7 +304,7 @@ class ZeroPadding2D(BaseLayer):
     ] = ((1, 1), (1, 1))
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        height, width, channels = _rank(shapes, 3, 3)
+        height, width, channels = ranked(shapes, 3, 3)
         return (height + sum(self.padding[0]), width + sum(self.padding[1]), channels)
 
 
@@ -398,7 +335,7 @@ class Concatenate(BaseLayer):
     type: Literal["Concatenate"] = "Concatenate"
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
-        if len(shapes) < 2 or len({shape[:-1] for shape in shapes}) != 1 or not shapes[0]:
+        if len(shapes) < 2 or len({shape[:-1] for shape in shapes}) != 1:
             raise ShapeError(f"the shapes {list(shapes)} do not line up but for their last axis")
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
@@ -429,31 +366,9 @@ Layer = Annotated[
     Field(discriminator="type"),
 ]
 
-
-def _only(shapes: Sequence[Shape]) -> Shape:
-    if len(shapes) != 1:
-        raise ShapeError(f"takes one input, not {len(shapes)}")
-    return shapes[0]
-
-
-def _rank(shapes: Sequence[Shape], least: int, most: int | None) -> Shape:
-    shape = _only(shapes)
-    if len(shape) < least or (most is not None and len(shape) > most):
-        wanted = f"{least}" if most == least else f"at least {least}"
-        raise ShapeError(f"takes {wanted} axes besides the batch, not the shape {shape}")
-    return shape
-
-
-def _windows(layer: Conv1D | Conv2D | DepthwiseConv2D, axes: Shape) -> Shape:
-    parts = zip(axes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
-    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
-        raise ShapeError("strides and dilation_rate cannot both be above 1")
-    return tuple(_window(*part, layer.padding) for part in parts)
-
-
-def _window(size: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
-    reach = 1 if padding == "same" else (kernel - 1) * dilation + 1
-    result = (size - reach) // stride + 1 if padding == "valid" else -(-size // stride)
-    if not (result >= 1 and size >= reach):
-        raise ShapeError(f"a window of {reach} does not fit into {size}")
-    return result
+LAYER_CLASSES: dict[str, type[BaseLayer]] = {
+    name: layer
+    for layer in get_args(get_args(Layer)[0])
+    for name in get_args(layer.model_fields["type"].annotation)
+}
+"""The allow-list: layer type to what may be said about it."""

@@ -4,21 +4,25 @@ The steps, in order; each failure names file, line and remedy:
 
 1. every module and test parses;
 2. every module is in the bundle's package (tests may be in a package of their own below it, with
-   the suffix `_test`);
+   the suffix `_test`), and the rules of the contract have the shape that the contract gives them;
 3. only pure built-ins from an allow-list are called, no reference leaves the bundle's own rules,
-   its parameters and the library, and `with` stands in tests alone;
-4. data lies under the bundle's parameters, so that it cannot shadow a rule;
-5. it compiles, and `deny` is defined without any input;
-6. it ships tests, and all pass.
+   its parameters and the library, what is read of the input exists, and `with` stands in tests
+   alone;
+4. it compiles, can be evaluated on an ordinary request, and defines `deny` without any input;
+5. it ships tests, and all pass.
+
+That its data lies under its parameters, where it can shadow no rule, was checked when the bundle
+was made.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sytff_policy.errors import InvalidInput
+from sytff_policy.policy._isolation import EngineDied, EngineTimeout, RegoError
 from sytff_policy.policy.bundle import (
     LIBRARY_PACKAGE,
     NODE_PACKAGE,
@@ -26,115 +30,19 @@ from sytff_policy.policy.bundle import (
     BundleRejected,
     rejection,
 )
-from sytff_policy.policy.embedded import (
-    EmbeddedEngine,
-    EngineDied,
-    EngineTimeout,
-    RegoError,
-    path_of,
-)
+from sytff_policy.policy.embedded import EmbeddedEngine, library_modules, names_of_tests
 from sytff_policy.policy.engine import TestResult
+from sytff_policy.policy.example import example_input
+from sytff_policy.policy.references import Scope, reference_problems
+from sytff_policy.policy.syntax import Module
 
-PURE_BUILTINS = frozenset(
-    {
-        "abs",
-        "all",
-        "any",
-        "array.concat",
-        "array.reverse",
-        "array.slice",
-        "base64.decode",
-        "base64.encode",
-        "base64.is_valid",
-        "bits.and",
-        "bits.lsh",
-        "bits.negate",
-        "bits.or",
-        "bits.rsh",
-        "bits.xor",
-        "ceil",
-        "concat",
-        "contains",
-        "count",
-        "endswith",
-        "floor",
-        "format_int",
-        "glob.match",
-        "graph.reachable",
-        "hex.decode",
-        "hex.encode",
-        "indexof",
-        "intersection",
-        "is_array",
-        "is_boolean",
-        "is_null",
-        "is_number",
-        "is_object",
-        "is_set",
-        "is_string",
-        "json.filter",
-        "json.is_valid",
-        "json.marshal",
-        "json.remove",
-        "json.unmarshal",
-        "lower",
-        "max",
-        "min",
-        "net.cidr_contains",
-        "net.cidr_intersects",
-        "numbers.range",
-        "object.filter",
-        "object.get",
-        "object.keys",
-        "object.remove",
-        "object.subset",
-        "object.union",
-        "object.union_n",
-        "print",
-        "product",
-        "regex.is_valid",
-        "regex.match",
-        "regex.split",
-        "replace",
-        "round",
-        "semver.compare",
-        "semver.is_valid",
-        "sort",
-        "split",
-        "sprintf",
-        "startswith",
-        "strings.any_prefix_match",
-        "strings.any_suffix_match",
-        "strings.count",
-        "strings.replace_n",
-        "strings.reverse",
-        "substring",
-        "sum",
-        "time.add_date",
-        "time.clock",
-        "time.date",
-        "time.diff",
-        "time.format",
-        "time.parse_duration_ns",
-        "time.parse_ns",
-        "time.parse_rfc3339_ns",
-        "time.weekday",
-        "to_number",
-        "trim",
-        "trim_left",
-        "trim_prefix",
-        "trim_right",
-        "trim_space",
-        "trim_suffix",
-        "type_name",
-        "union",
-        "units.parse",
-        "units.parse_bytes",
-        "upper",
-        "walk",
-    }
-)
-"""Built-ins that depend on their arguments alone. What is not here is refused by name."""
+CONTRACT = {
+    "deny": ("set", "complete"),
+    "review": ("set", "complete"),
+    "warn": ("set", "complete"),
+    "bounds": ("object", "complete"),
+}
+"""The kinds of rule that can give what the contract asks of each."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +51,14 @@ class AdmissionReport:
 
     bundle: Bundle
     tests: tuple[TestResult, ...]
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A bundle's modules and tests as the interpreter reads them."""
+
+    modules: tuple[Module, ...]
+    tests: tuple[Module, ...]
 
 
 def admit(bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None = None) -> AdmissionReport:
@@ -157,21 +73,15 @@ def admit(bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None = None)
       BundleRejected: With every failure of the first step that fails.
     """
     try:
-        trees = [
-            *((path, _tree(engine, path, text), False) for path, text in bundle.modules.items()),
-            *((path, _tree(engine, path, text), True) for path, text in bundle.tests.items()),
-        ]
-        _require(p for path, tree, test in trees for p in _package(bundle, path, tree, test))
-        names = {name for _, tree, test in trees if not test for name in _rule_names(tree)}
-        _require(
-            p for path, tree, test in trees for p in _references(bundle, path, tree, names, test)
-        )
-        _require(_data_problems(bundle))
+        parsed = _parse(bundle, engine)
+        _require(_package_problems(bundle, parsed))
+        _require(_rule_problems(bundle, parsed))
+        _require(_reference_problems(bundle, engine, library, parsed))
         engine.compile(bundle, library)
-        _require(_deny_is_defined(bundle, names))
-        return AdmissionReport(bundle, _passing_tests(bundle, engine, library))
+        _require(_trial_problems(bundle, engine, library))
+        return AdmissionReport(bundle, _passing_tests(bundle, engine, library, parsed))
     except RegoError as error:
-        raise BundleRejected([_syntax("bundle", error)]) from None
+        raise BundleRejected([_broken("bundle", error)]) from None
     except (EngineTimeout, EngineDied):
         raise BundleRejected(
             [
@@ -185,17 +95,27 @@ def admit(bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None = None)
         ) from None
 
 
-def _tree(engine: EmbeddedEngine, path: str, text: str) -> dict[str, Any]:
-    try:
-        tree: dict[str, Any] = engine.syntax_trees({path: text})[0]["ast"]
-    except RegoError as error:
-        raise BundleRejected([_syntax(path, error)]) from None
-    return tree
+def _parse(bundle: Bundle, engine: EmbeddedEngine) -> _Parsed:
+    problems = []
+    parsed: tuple[list[Module], list[Module]] = ([], [])
+    for texts, found in zip((bundle.modules, bundle.tests), parsed, strict=True):
+        for path, text in texts.items():
+            try:
+                found.append(engine.module(path, text))
+            except RegoError as error:
+                problems.append(_broken(path, error))
+    if problems:
+        raise BundleRejected(problems)
+    return _Parsed(tuple(parsed[0]), tuple(parsed[1]))
 
 
-def _syntax(path: str, error: RegoError) -> InvalidInput:
+def _broken(path: str, error: RegoError, problem: str = "does not compile") -> InvalidInput:
     return rejection(
-        path, f"does not compile: {error}", code="policy.syntax", remedy="Rego v1 is expected."
+        error.path or path,
+        f"{problem}: {error.cause}",
+        code="policy.syntax",
+        line=error.line,
+        remedy="Rego v1 is expected.",
     )
 
 
@@ -205,170 +125,120 @@ def _require(problems: Iterator[InvalidInput]) -> None:
         raise BundleRejected(found)
 
 
-def _package(bundle: Bundle, path: str, tree: dict[str, Any], test: bool) -> Iterator[InvalidInput]:
-    package = ".".join(path_of(tree["package"]["refr"]))
+def _package_problems(bundle: Bundle, parsed: _Parsed) -> Iterator[InvalidInput]:
     homes = [bundle.package]
     if bundle.package == NODE_PACKAGE:
         homes.append(LIBRARY_PACKAGE)
-    fits = package in homes or (test and package.removesuffix("_test") in homes)
-    if not fits:
-        yield rejection(
-            path,
-            f"is in package {package}",
-            code="policy.foreign_package",
-            line=_line(tree["package"]),
-            remedy=f"Use package {bundle.package}.",
-        )
-
-
-def _rule_names(tree: dict[str, Any]) -> set[str]:
-    from sytff_policy.policy.embedded import rule_name
-
-    return {rule_name(rule) for rule in tree["rules"]}
-
-
-def _references(
-    bundle: Bundle, path: str, tree: dict[str, Any], names: set[str], test: bool
-) -> Iterator[InvalidInput]:
-    local = names | _rule_names(tree)
-    aliases = set()
-    for item in tree.get("imports", []):
-        parts = path_of(item["refr"])
-        alias = item.get("as")
-        aliases.add(_text_of(alias) if alias else parts[-1])
-        if parts[:2] == ["data", "sytff"] and parts[2:3] not in (["lib"], ["parameters"]):
-            yield rejection(
-                path,
-                f"imports {'.'.join(parts)}",
-                code="policy.rule_import",
-                line=_line(item),
-                remedy="Write references to rules in full: the embedded interpreter takes helper "
-                "rules behind an import for undefined.",
-            )
-        if parts not in (["rego", "v1"], ["future", "keywords"]) and parts[:1] != ["future"]:
-            yield from _outside(bundle, path, parts, _line(item), test)
-    for node, kind in _walk(tree["rules"]):
-        if kind == "Call":
-            name = ".".join(path_of(node["fcn"]))
-            head = path_of(node["fcn"])[0]
-            known = name in PURE_BUILTINS or head in local or head in aliases or head == "data"
-            if not known:
+    for modules, suffix in ((parsed.modules, ""), (parsed.tests, "_test")):
+        for module in modules:
+            if module.package not in [*homes, *(home + suffix for home in homes)]:
                 yield rejection(
-                    path,
-                    f"calls {name}, which is not a pure built-in of the allow-list",
-                    code="policy.banned_builtin",
-                    line=_line(node),
-                    remedy="The time is in input.time; nothing else from outside may decide.",
+                    module.path,
+                    f"is in package {module.package}",
+                    code="policy.foreign_package",
+                    line=module.package_line,
+                    remedy=f"Use package {bundle.package}{suffix}.",
                 )
-        elif kind == "reference":
-            yield from _outside(bundle, path, path_of(node), _line(node), test)
-        elif kind == "with" and not test:
-            yield rejection(
-                path,
-                "uses `with` outside a test",
-                code="policy.with_outside_test",
-                line=_line(node),
-                remedy="Decide on the input as it is.",
-            )
 
 
-def _outside(
-    bundle: Bundle, path: str, parts: list[str], line: int, test: bool
-) -> Iterator[InvalidInput]:
-    if parts[:1] != ["data"]:
-        return
-    kind = bundle.package.rpartition(".")[2]
-    allowed = [
-        ["data", "sytff", kind],
-        ["data", "sytff", "lib"],
-        ["data", "sytff", "parameters", kind],
-    ]
-    # A whole package, or a computed part of one, would be evaluated as one document, which the
-    # embedded interpreter gets wrong when the package has several modules.
-    whole = parts in allowed[:1] or (parts[: len(allowed[0])] == allowed[0] and "*" in parts)
-    inside = any(parts[: len(prefix)] == prefix for prefix in allowed) and not whole
-    if not inside and not (test and parts[:2] == ["data", "sytff"]):
-        yield rejection(
-            path,
-            f"refers to {'.'.join(parts)}, outside its own rules and parameters",
-            code="policy.foreign_reference",
-            line=line,
-            remedy=f"Allowed: {', '.join('.'.join(prefix) for prefix in allowed)}.",
-        )
-
-
-def _walk(node: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Calls, maximal `data` references and `with` modifiers below a syntax tree node."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _walk(item)
-    elif isinstance(node, dict):
-        if "Call" in node:
-            yield node["Call"], "Call"
-            for argument in node["Call"].get("params", []):
-                yield from _walk(argument)
-            return
-        if any(key in node for key in ("RefDot", "RefBrack")) or "Var" in node:
-            if path_of(node)[0] == "data":
-                yield node, "reference"
-            yield from _indices(node)
-            return
-        if node.get("with_mods"):
-            yield node["with_mods"][0], "with"
-        for value in node.values():
-            yield from _walk(value)
-
-
-def _indices(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """What stands inside the brackets of a reference, and what the reference starts from."""
-    if "RefDot" in node:
-        yield from _inner(node["RefDot"]["refr"])
-    elif "RefBrack" in node:
-        yield from _walk(node["RefBrack"]["index"])
-        yield from _inner(node["RefBrack"]["refr"])
-
-
-def _inner(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    if any(key in node for key in ("RefDot", "RefBrack")):
-        yield from _indices(node)
-    elif "Var" not in node:
-        yield from _walk(node)
-
-
-def _data_problems(bundle: Bundle) -> Iterator[InvalidInput]:
-    kind = bundle.package.rpartition(".")[2]
-    wanted = ["sytff", "parameters", kind]
-    level: Any = bundle.data
-    for depth, part in enumerate(wanted):
-        if not level:
-            return
-        for key in level:
-            if key != part:
-                place = ".".join([*wanted[:depth], key])
+def _rule_problems(bundle: Bundle, parsed: _Parsed) -> Iterator[InvalidInput]:
+    kinds: dict[tuple[str, str], str] = {}
+    for module in parsed.modules:
+        for rule in module.rules:
+            kind = kinds.setdefault((module.package, rule.name), rule.kind)
+            if rule.kind != kind:
                 yield rejection(
-                    "data.json",
-                    f"holds data.{place}, which can shadow a rule",
-                    code="policy.data_shadows_rule",
-                    remedy=f"Put parameters under {'.'.join(wanted)}.",
+                    module.path,
+                    f"defines {rule.name} as {_KINDS[rule.kind]}, elsewhere it is {_KINDS[kind]}",
+                    code="policy.conflicting_rules",
+                    line=rule.line,
+                    remedy="Define a rule in one way, or give it another name.",
                 )
-        level = level.get(part)
-        if level is not None and not isinstance(level, dict):
-            yield rejection("data.json", f"{part} is not an object", code="policy.data")
-            return
-
-
-def _deny_is_defined(bundle: Bundle, names: set[str]) -> Iterator[InvalidInput]:
-    if "deny" not in names:
+            wanted = CONTRACT.get(rule.name) if module.package == bundle.package else None
+            if wanted and rule.kind not in wanted:
+                yield rejection(
+                    module.path,
+                    f"defines {rule.name} as {_KINDS[rule.kind]}",
+                    code="policy.contract",
+                    line=rule.line,
+                    remedy=_REMEDIES[wanted[0]].format(name=rule.name),
+                )
+    if (bundle.package, "deny") not in kinds:
         yield rejection(
             "bundle",
             f"defines no {bundle.package}.deny",
             code="policy.undefined_deny",
-            remedy='Add rules `deny contains {"code": ..., "message": ...} if { ... }`.',
+            remedy=_REMEDIES["set"].format(name="deny"),
+        )
+
+
+_KINDS = {
+    "set": "a set",
+    "complete": "a single value",
+    "object": "an object",
+    "function": "a function",
+}
+_REMEDIES = {
+    "set": 'Write `{name} contains {{"code": ..., "message": ...}} if {{ ... }}`.',
+    "object": 'Write `{name}["rounds"] := {{"max": ...}}`.',
+}
+
+
+def _reference_problems(
+    bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None, parsed: _Parsed
+) -> Iterator[InvalidInput]:
+    helpers: list[Module] = []
+    if bundle.package != NODE_PACKAGE and library is not None:
+        texts = library_modules(library)
+        helpers = [engine.module(path, text) for path, text in texts.items()]
+    scope = _scope(bundle, [*helpers, *parsed.modules])
+    for module in parsed.modules:
+        yield from reference_problems(module, scope, test=False)
+    scope = _scope(bundle, [*helpers, *parsed.modules, *parsed.tests])
+    for module in parsed.tests:
+        yield from reference_problems(module, scope, test=True)
+
+
+def _scope(bundle: Bundle, modules: list[Module]) -> Scope:
+    rules: dict[str, set[str]] = {}
+    functions: dict[str, set[str]] = {}
+    for module in modules:
+        for rule in module.rules:
+            rules.setdefault(module.package, set()).add(rule.name)
+            if rule.kind == "function":
+                functions.setdefault(module.package, set()).add(rule.name)
+    return Scope(
+        package=bundle.package,
+        rules={package: frozenset(names) for package, names in rules.items()},
+        functions={package: frozenset(names) for package, names in functions.items()},
+    )
+
+
+def _trial_problems(
+    bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None
+) -> Iterator[InvalidInput]:
+    """What evaluation shows. A wrong value of `deny` shows when it decides, and then it denies."""
+    unreadable = (ValueError, ArithmeticError, RecursionError)
+    try:
+        with contextlib.suppress(*unreadable):
+            engine.answer(bundle, library, example_input())
+    except RegoError as error:
+        yield _broken("bundle", error, "cannot be evaluated")
+    try:
+        undefined = "deny" not in engine.answer(bundle, library, {})
+    except (RegoError, *unreadable):
+        undefined = False
+    if undefined:
+        yield rejection(
+            "bundle",
+            f"leaves {bundle.package}.deny undefined when the input is empty",
+            code="policy.undefined_deny",
+            remedy=_REMEDIES["set"].format(name="deny"),
         )
 
 
 def _passing_tests(
-    bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None
+    bundle: Bundle, engine: EmbeddedEngine, library: Bundle | None, parsed: _Parsed
 ) -> tuple[TestResult, ...]:
     results = tuple(engine.run_tests(bundle, library))
     if not results:
@@ -382,11 +252,13 @@ def _passing_tests(
                 )
             ]
         )
+    places = _places(parsed.tests)
     failed = [
         rejection(
-            result.rule,
-            f"fails{': ' + result.error if result.error else ''}",
+            places[result.rule][0],
+            f"{result.rule} fails{': ' + RegoError(result.error).cause if result.error else ''}",
             code="policy.test_failed",
+            line=places[result.rule][1],
             remedy="Mend the rule or its test.",
         )
         for result in results
@@ -397,24 +269,11 @@ def _passing_tests(
     return results
 
 
-def _text_of(alias: Any) -> str:
-    if isinstance(alias, list):
-        return str(alias[1])
-    return str(alias.get("text", "")) if isinstance(alias, dict) else str(alias)
-
-
-def _line(node: Any) -> int:
-    if isinstance(node, dict):
-        span = node.get("span")
-        if isinstance(span, dict) and "line" in span:
-            return int(span["line"])
-        for value in node.values():
-            line = _line(value)
-            if line:
-                return line
-    if isinstance(node, list):
-        for value in node:
-            line = _line(value)
-            if line:
-                return line
-    return 0
+def _places(tests: tuple[Module, ...]) -> dict[str, tuple[str, int]]:
+    """File and first line of each test."""
+    found: dict[str, tuple[str, int]] = {}
+    for module in tests:
+        lines = {f"data.{module.package}.{rule.name}": rule.line for rule in reversed(module.rules)}
+        for name in names_of_tests(module):
+            found.setdefault(name, (module.path, lines[name]))
+    return found

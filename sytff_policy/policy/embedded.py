@@ -7,52 +7,46 @@ evaluation takes too long; the next one gets a new process. Death, timeout, garb
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import selectors
-import subprocess
-import sys
+import re
 import threading
-import time
 from collections.abc import Sequence
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
-from sytff_policy.policy.bundle import LIBRARY_PACKAGE, NODE_PACKAGE, Bundle
+from sytff_policy.policy._isolation import EngineDied, EngineTimeout, RegoError, Worker
+from sytff_policy.policy.bundle import (
+    DATASET_PACKAGE,
+    LIBRARY_PACKAGE,
+    NODE_PACKAGE,
+    Bundle,
+)
 from sytff_policy.policy.engine import TestResult
+from sytff_policy.policy.syntax import Module, read_module
 from sytff_policy.policy.verdict import Verdict, denied, parse_package
 
 DEFAULT_TIME_LIMIT_S = 1.0
 DEFAULT_MEMORY_LIMIT = 512 * 2**20
-START_LIMIT_S = 30.0
-MAX_ANSWER_BYTES = 4 * 2**20
+ADMISSION_FACTOR = 10
+"""Parsing, compiling and testing a bundle may take this many evaluations' time."""
+MAX_ANSWER_BYTES = 2**20
+MAX_TREE_BYTES = 32 * 2**20
+MAX_TEST_BYTES = 4 * 2**20
+
 RULES = ("deny", "review", "warn", "bounds")
 """The rules of the policy contract, which are what a package is asked for."""
 
 _UNDEFINED = object()
-MAX_TREE_BYTES = 128 * 2**20
-
-
-class EngineTimeout(RuntimeError):
-    """An evaluation took longer than its limit and was ended."""
-
-
-class EngineDied(RuntimeError):
-    """The evaluating process died or spoke nonsense."""
-
-
-class RegoError(RuntimeError):
-    """Rego that does not parse, compile or evaluate; the interpreter's own words."""
+_LIBRARY_MODULE = re.compile(rf"^package\s+{re.escape(LIBRARY_PACKAGE)}\s*(#.*)?$", re.MULTILINE)
 
 
 class EmbeddedEngine:
-    """regorus, isolated.
+    """regorus, isolated. May be shared between threads, which then take turns.
 
     Args:
-      time_limit: Seconds for one evaluation.
-      memory_limit: Bytes of address space of the evaluating process.
+      time_limit: Seconds of processor time for one evaluation; ten times that by the clock.
+      memory_limit: Bytes of private writable memory of the evaluating process.
     """
 
     def __init__(
@@ -61,62 +55,90 @@ class EmbeddedEngine:
         time_limit: float = DEFAULT_TIME_LIMIT_S,
         memory_limit: int = DEFAULT_MEMORY_LIMIT,
     ) -> None:
+        if not time_limit > 0 or not memory_limit > 0:
+            raise ValueError("time_limit and memory_limit must be above 0")
         self._time_limit = time_limit
         self._memory_limit = memory_limit
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._loaded: set[str] = set()
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> EmbeddedEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def name(self) -> str:
         return f"embedded regorus {version('gordon-to-regorus')}"
 
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the evaluating process, if one runs."""
+        worker = self._worker
+        return None if worker is None else worker.pid
+
     def evaluate(self, bundles: Sequence[Bundle], document: dict[str, Any]) -> Verdict:
-        text = json.dumps(document)
         node = next((b for b in bundles if b.package == NODE_PACKAGE), None)
         verdict = Verdict()
-        packages = [bundle.package for bundle in bundles]
-        for package in (NODE_PACKAGE, "sytff.dataset"):
-            source = f"data.{package}"
-            if package not in packages:
-                verdict = verdict.joined(parse_package(source, None))
-                continue
-            bundle = bundles[packages.index(package)]
-            verdict = verdict.joined(self._evaluate_one(source, bundle, node, text))
+        for package in (NODE_PACKAGE, DATASET_PACKAGE):
+            if not any(bundle.package == package for bundle in bundles):
+                verdict = verdict.joined(parse_package(f"data.{package}", None))
+        for bundle in bundles:
+            verdict = verdict.joined(self._evaluate_one(bundle, node, document))
         return verdict
 
+    def answer(self, bundle: Bundle, library: Bundle | None, document: Any) -> dict[str, Any]:
+        """What a bundle's package answers, unchecked: the value of each rule that is defined.
+
+        Args:
+          bundle: The bundle.
+          library: The node bundle, for its helpers.
+          document: The input document.
+
+        Raises:
+          RegoError: If it cannot be evaluated.
+          EngineTimeout, EngineDied: If it exceeds the engine's limits.
+          ValueError, RecursionError: If the answer cannot be read, or the input not written.
+        """
+        request = {
+            "op": "eval",
+            "key": _key(bundle, library),
+            "package": bundle.package,
+            "rules": RULES,
+            "input": json.dumps(document, allow_nan=False),
+        }
+        values = self._ask(request, self._time_limit, MAX_ANSWER_BYTES, (bundle, library))
+        found = {name: _value_of(values[name]) for name in RULES}
+        return {name: value for name, value in found.items() if value is not _UNDEFINED}
+
     def run_tests(self, bundle: Bundle, library: Bundle | None) -> list[TestResult]:
-        modules = {**_modules(bundle, library), **bundle.tests}
-        rules = self.test_rules(bundle)
-        answer = self._ask(
-            {"op": "test", "modules": modules, "data": bundle.data, "rules": rules},
-            self._time_limit * 10,
-        )
-        return [TestResult(**item) for item in answer["value"]]
+        request = {
+            "op": "test",
+            "modules": [*_modules(bundle, library), *bundle.tests.items()],
+            "data": bundle.data_texts,
+            "rules": self.test_rules(bundle),
+        }
+        limit = self._time_limit * ADMISSION_FACTOR
+        return [TestResult(**item) for item in self._ask(request, limit, MAX_TEST_BYTES)]
 
     def test_rules(self, bundle: Bundle) -> list[str]:
         """References of all `test_` rules of a bundle, in file order."""
-        rules: list[str] = []
-        for module in self.syntax_trees(bundle.tests):
-            package = ".".join(path_of(module["ast"]["package"]["refr"]))
-            for rule in module["ast"]["rules"]:
-                name = rule_name(rule)
-                if name.startswith("test_"):
-                    rules.append(f"data.{package}.{name}")
-        return list(dict.fromkeys(rules))
+        modules = [self.module(path, text) for path, text in bundle.tests.items()]
+        return list(dict.fromkeys(name for module in modules for name in names_of_tests(module)))
 
-    def syntax_trees(self, modules: dict[str, str]) -> list[dict[str, Any]]:
-        """The interpreter's syntax tree of each module.
+    def module(self, path: str, text: str) -> Module:
+        """A module as the interpreter reads it.
 
         Raises:
-          RegoError: If one does not parse.
+          RegoError: If it does not parse.
         """
-        if not modules:
-            return []
-        request = {"op": "ast", "modules": modules}
-        answer = self._ask(request, self._time_limit * 10, MAX_TREE_BYTES)
-        trees: list[dict[str, Any]] = json.loads(answer["value"])
-        return trees
+        request = {"op": "ast", "path": path, "text": text}
+        answer = self._ask(request, self._time_limit * ADMISSION_FACTOR, MAX_TREE_BYTES)
+        try:
+            return read_module(path, text.encode(), json.loads(answer))
+        except RecursionError:
+            raise RegoError(f"{path} is nested too deeply") from None
 
     def compile(self, bundle: Bundle, library: Bundle | None) -> None:
         """Compiles a bundle.
@@ -124,17 +146,17 @@ class EmbeddedEngine:
         Raises:
           RegoError: If it does not parse or compile.
         """
-        self._load(bundle, library)
+        limit = self._time_limit * ADMISSION_FACTOR
+        self._ask({"op": "hello"}, limit, MAX_ANSWER_BYTES, (bundle, library))
 
     def close(self) -> None:
         with self._lock:
             self._end()
 
-    def _evaluate_one(self, source: str, bundle: Bundle, node: Bundle | None, text: str) -> Verdict:
+    def _evaluate_one(self, bundle: Bundle, node: Bundle | None, document: Any) -> Verdict:
+        source = f"data.{bundle.package}"
         try:
-            answer = self._query(bundle, node, text)
-            found = {name: _value_of(value) for name, value in answer["value"].items()}
-            value = {name: item for name, item in found.items() if item is not _UNDEFINED}
+            return parse_package(source, self.answer(bundle, node, document))
         except EngineTimeout:
             limit = f"{self._time_limit:g} s"
             return denied("policy.timeout", source, f"{source} took longer than {limit}")
@@ -143,186 +165,93 @@ class EmbeddedEngine:
                 "policy.engine_failed", source, f"{source} broke the policy engine or its limits"
             )
         except RegoError as error:
-            return denied("policy.error", source, f"{source} cannot be evaluated: {error}"[:500])
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return denied("policy.error", source, f"{source} cannot be evaluated: {error}")
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
             return denied("policy.malformed", source, f"{source} has no readable answer")
-        return parse_package(source, value)
-
-    def _query(self, bundle: Bundle, node: Bundle | None, text: str) -> Any:
-        request = {
-            "op": "eval",
-            "key": bundle.digest,
-            "package": bundle.package,
-            "rules": RULES,
-            "input": text,
-        }
-        for _ in range(3):
-            if bundle.digest not in self._loaded:
-                self._load(bundle, node)
-            try:
-                return self._ask(request, self._time_limit)
-            except KeyError:
-                self._loaded.discard(bundle.digest)
-        raise EngineDied("the engine forgets what it loads")
-
-    def _load(self, bundle: Bundle, node: Bundle | None) -> None:
-        self._ask(
-            {
-                "op": "load",
-                "key": bundle.digest,
-                "modules": _modules(bundle, node),
-                "data": bundle.data,
-            },
-            self._time_limit * 10,
-        )
-        self._loaded.add(bundle.digest)
 
     def _ask(
-        self, request: dict[str, Any], limit: float, most: int = MAX_ANSWER_BYTES
-    ) -> dict[str, Any]:
-        line = json.dumps(request).encode() + b"\n"
+        self,
+        request: dict[str, Any],
+        limit: float,
+        most: int,
+        about: tuple[Bundle, Bundle | None] | None = None,
+    ) -> Any:
+        """Asks the worker, loading the bundle and library it is about if it does not hold them.
+
+        A worker that dies is replaced once: it may have been ended from outside, or be full of
+        what was asked of it before.
+        """
         with self._lock:
-            process = self._process or self._start()
-            try:
-                answer = self._exchange(process, line, limit, most)
-            except BaseException:
-                # Also when interrupted: a late answer must never be taken for the next one's.
-                self._end()
-                raise
-        if not answer.get("ok"):
-            if answer.get("unknown_key"):
-                raise KeyError("unknown key")
-            raise RegoError(str(answer.get("error", "unknown")))
-        return answer
+            while True:
+                fresh = self._worker is None
+                try:
+                    worker = self._started()
+                    if about is not None and _key(*about) not in worker.loaded:
+                        self._load(worker, *about)
+                    return worker.ask(request, limit, most)
+                except RegoError:
+                    raise
+                except EngineDied:
+                    self._end()
+                    if fresh:
+                        raise
+                except BaseException:
+                    # Also when interrupted: a late answer must never be taken for the next one's.
+                    self._end()
+                    raise
 
-    def _exchange(
-        self, process: subprocess.Popen[bytes], line: bytes, limit: float, most: int
-    ) -> dict[str, Any]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        deadline = time.monotonic() + limit
-        buffer = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ, "out")
-            selector.register(process.stdin, selectors.EVENT_WRITE, "in")
-            left = memoryview(line)
-            while not buffer.endswith(b"\n"):
-                events = selector.select(max(0.0, deadline - time.monotonic()))
-                if not events:
-                    raise EngineTimeout
-                for key, _ in events:
-                    if key.data == "in":
-                        left = self._write(process.stdin.fileno(), left)
-                        if not left:
-                            selector.unregister(process.stdin)
-                    else:
-                        chunk = os.read(process.stdout.fileno(), 2**20)
-                        if not chunk or len(buffer) + len(chunk) > most:
-                            raise EngineDied
-                        buffer += chunk
-        try:
-            answer = json.loads(buffer)
-        except ValueError:
-            raise EngineDied from None
-        if not isinstance(answer, dict):
-            raise EngineDied
-        return answer
+    def _load(self, worker: Worker, bundle: Bundle, library: Bundle | None) -> None:
+        request = {
+            "op": "load",
+            "key": _key(bundle, library),
+            "modules": _modules(bundle, library),
+            "data": bundle.data_texts,
+        }
+        limit = self._time_limit * ADMISSION_FACTOR
+        worker.loaded = set(worker.ask(request, limit, MAX_ANSWER_BYTES))
 
-    @staticmethod
-    def _write(descriptor: int, left: memoryview) -> memoryview:
-        try:
-            return left[os.write(descriptor, left[:65_536]) :]
-        except BrokenPipeError:
-            raise EngineDied from None
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._loaded.clear()
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                "-c",
-                _BOOTSTRAP,
-                str(self._memory_limit),
-                str(os.getpid()),
-                *_import_paths(),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # The interpreter's allocator would reserve 1 GiB at once, against the memory limit.
-            env={"MIMALLOC_ARENA_RESERVE": "32768"},
-            bufsize=0,
-        )
-        assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)
-        self._process = process
-        answer = self._exchange(process, b'{"op": "hello"}\n', START_LIMIT_S, 1024)
-        if answer != {"ok": False, "error": "unknown operation"}:
-            raise EngineDied
-        return process
+    def _started(self) -> Worker:
+        if self._worker is not None and self._worker.inherited:
+            self._end()
+        if self._worker is None:
+            self._worker = Worker(self._memory_limit)
+        return self._worker
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        self._loaded.clear()
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
 
 
-def path_of(reference: Any) -> list[str]:
-    """A dotted reference in regorus's syntax tree as its parts; `*` where a part is computed."""
-    if not isinstance(reference, dict):
-        return ["*"]
-    if "Var" in reference:
-        return [str(reference["Var"]["value"])]
-    if "RefDot" in reference:
-        inner = reference["RefDot"]
-        return [*path_of(inner["refr"]), str(inner["field"][1])]
-    if "RefBrack" in reference:
-        inner = reference["RefBrack"]
-        index = inner["index"]
-        literal = index.get("String") if isinstance(index, dict) else None
-        part = str(literal["value"]) if literal else "*"
-        return [*path_of(inner["refr"]), part]
-    return ["*"]
+def names_of_tests(module: Module) -> list[str]:
+    """References of a module's `test_` rules."""
+    names = (rule.name for rule in module.rules if rule.name.startswith("test_"))
+    return list(dict.fromkeys(f"data.{module.package}.{name}" for name in names))
 
 
-def rule_name(rule: dict[str, Any]) -> str:
-    """The name of a rule in regorus's syntax tree."""
-    if "Default" in rule:
-        return path_of(rule["Default"]["refr"])[0]
-    head = rule.get("Spec", {}).get("head", {})
-    for kind in head.values():
-        if isinstance(kind, dict) and "refr" in kind:
-            return path_of(kind["refr"])[0]
-    return "*"
+def _key(bundle: Bundle, library: Bundle | None) -> str:
+    return f"{bundle.digest} {library.digest if library is not None else '-'}"
 
 
-def _modules(bundle: Bundle, node: Bundle | None) -> dict[str, str]:
-    """A bundle's modules, with the node's library beside a dataset's."""
-    modules = bundle.modules
+def library_modules(node: Bundle) -> dict[str, str]:
+    """The node bundle's modules that owners' policies may import, by path."""
+    return {path: text for path, text in node.modules.items() if _LIBRARY_MODULE.search(text)}
+
+
+def _modules(bundle: Bundle, node: Bundle | None) -> list[tuple[str, str]]:
+    """Path and text of a bundle's modules, with the node's library beside a dataset's."""
+    modules = list(bundle.modules.items())
     if bundle.package == NODE_PACKAGE or node is None:
         return modules
-    library = {
-        f"node/{path}": text
-        for path, text in node.modules.items()
-        if f"package {LIBRARY_PACKAGE}" in text
-    }
-    return {**library, **modules}
+    library = [(f"node/{path}", text) for path, text in library_modules(node).items()]
+    return [*library, *modules]
 
 
 def _value_of(answer: Any) -> Any:
     if answer is None:
         return _UNDEFINED
     document = json.loads(answer, parse_float=Decimal, parse_constant=_refuse_constant)
-    rows = document.get("result", [])
+    rows = document.get("result", []) if isinstance(document, dict) else [document]
     expressions = [expression for row in rows for expression in row["expressions"]]
     if not expressions:
         return _UNDEFINED
@@ -331,15 +260,3 @@ def _value_of(answer: Any) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
-
-
-def _import_paths() -> list[str]:
-    return [path for path in sys.path if path]
-
-
-_BOOTSTRAP = (
-    "import sys; memory, parent, *paths = sys.argv[1:]; sys.argv = ['worker', memory, parent]; "
-    "sys.path[:0] = paths; import runpy, os; "
-    f"runpy.run_path({os.path.join(os.path.dirname(os.path.abspath(__file__)), '_worker.py')!r}, "
-    "run_name='__main__')"
-)

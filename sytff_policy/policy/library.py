@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sytff_policy.errors import NotFound
+from sytff_policy.errors import InvalidInput, NotFound
 from sytff_policy.policy.bundle import (
     DATASET_PACKAGE,
     NODE_PACKAGE,
@@ -27,7 +27,12 @@ def node_bundle(overrides: Mapping[str, Any] | None = None) -> Bundle:
     """The node's own rules.
 
     Args:
-      overrides: Parameters that the operator sets otherwise than `policies/node/data.json`.
+      overrides: Parameters that the operator sets otherwise than `policies/node/data.json`; each
+        a finite number.
+
+    Raises:
+      NotFound: If there is no such parameter.
+      InvalidInput: If one is not a number.
     """
     bundle = load_bundle(library_root() / "node", NODE_PACKAGE)
     if not overrides:
@@ -36,6 +41,9 @@ def node_bundle(overrides: Mapping[str, Any] | None = None) -> Bundle:
     unknown = sorted(set(overrides) - set(parameters))
     if unknown:
         raise NotFound("node policy parameter", unknown[0], list(parameters))
+    for name, value in overrides.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+            raise InvalidInput(f"node policy parameter {name}", "is not a number", value=value)
     merged = {**parameters, **overrides}
     return with_data(bundle, {"sytff": {"parameters": {"node": merged}}})
 

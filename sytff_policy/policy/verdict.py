@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sytff_policy.decision import Reason
+from sytff_policy.decision import Reason, Scalar, Value
 
-CODE = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")
+CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+MAX_CODE = 100
+MAX_FIELD = 200
 MAX_REASONS = 200
 MAX_TEXT = 2000
+MAX_VALUES = 1000
+MAX_BOUNDS = 200
+MAX_DIGITS = 400
+MAX_EXACT_INTEGER = 2**53 - 1
+"""The largest integer that every reader of JSON, and canonical JSON, keeps exactly."""
+
+# Control characters would let a policy's text rewrite the terminal of whoever reads it, and
+# surrogates and reordering marks have no honest use in it.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a field may be, as far as policies say in advance. None means unbounded."""
+    """What a field may be, as far as policies say in advance. None means unbounded.
+
+    A bound informs; it never allows. One that nothing satisfies (`min` above `max`, no allowed
+    value) is what two packages say that cannot both be content.
+    """
 
     min: Decimal | None = None
     max: Decimal | None = None
-    allowed: tuple[Any, ...] | None = None
+    allowed: tuple[Scalar, ...] | None = None
 
     def narrowed(self, other: Bound) -> Bound:
         """The bound that satisfies both."""
@@ -95,37 +113,78 @@ def _reasons(source: str, name: str, value: Any) -> tuple[Reason, ...]:
 
 
 def _reason(source: str, name: str, item: Any) -> Reason:
-    known = {"code", "message", "field", "limit", "actual"}
+    # A policy may name a source, as reasons have one; which package spoke is known better here.
+    known = {"code", "source", "message", "field", "limit", "actual"}
     if not isinstance(item, dict) or not {"code", "message"} <= set(item) <= known:
         raise Malformed(f"{name} holds something that is not a reason object")
-    code, message = item["code"], item["message"]
-    if not (isinstance(code, str) and CODE.match(code) and len(code) <= 100):
+    code, message, place = item["code"], item["message"], item.get("field") or ""
+    if not (isinstance(code, str) and len(code) <= MAX_CODE and CODE.fullmatch(code)):
         raise Malformed(f"{name} holds a reason whose code is not like `dataset.rounds`")
-    place = item.get("field", "")
-    if not (isinstance(message, str) and len(message) <= MAX_TEXT and isinstance(place, str)):
-        raise Malformed(f"{name} reason {code} has a message or field that is not text")
+    if not _is_text(message, MAX_TEXT):
+        raise Malformed(f"{name} reason {code} has no printable message of {MAX_TEXT} characters")
+    if not _is_text(place, MAX_FIELD):
+        raise Malformed(f"{name} reason {code} has no printable field of {MAX_FIELD} characters")
     return Reason(
         code=code,
         source=source,
         message=message,
-        field=place[:200],
+        field=place,
         limit=_value(item.get("limit")),
         actual=_value(item.get("actual")),
     )
 
 
-def _value(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | bool | Decimal):
-        return value
-    if isinstance(value, list) and len(value) <= 1000:
-        return [_value(item) for item in value]
-    raise Malformed("a limit or actual value is neither a scalar nor a list of scalars")
+def _is_text(value: Any, most: int) -> bool:
+    return isinstance(value, str) and len(value) <= most and not _UNPRINTABLE.search(value)
+
+
+def _value(value: Any) -> Value:
+    if not isinstance(value, list):
+        return _scalar(value)
+    if len(value) > MAX_VALUES:
+        raise Malformed(f"a limit or actual value lists more than {MAX_VALUES} values")
+    return [_scalar(item) for item in value]
+
+
+def _scalar(value: Any) -> Scalar:
+    if value is None or isinstance(value, bool) or _is_text(value, MAX_TEXT):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, int | float | Decimal):
+        return _stated(_exact(value))
+    raise Malformed("a value is not a number, printable text, true, false or null")
+
+
+def _exact(value: float | Decimal) -> Decimal:
+    """A number that can be compared and written out; nothing endless, nothing not a number."""
+    if isinstance(value, int) and value.bit_length() > 4 * MAX_DIGITS:
+        raise Malformed(f"a number has more than {MAX_DIGITS} digits")
+    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    digits = number.as_tuple()
+    if not number.is_finite() or max(len(digits.digits), abs(number.adjusted())) > MAX_DIGITS:
+        raise Malformed(f"a number is not finite or has more than {MAX_DIGITS} digits")
+    return number
+
+
+def _stated(number: Decimal) -> Scalar:
+    """The number as decisions and the ledger can hold it: as text where a double would alter it."""
+    if number == number.to_integral_value():
+        return int(number) if abs(number) <= MAX_EXACT_INTEGER else str(int(number))
+    double = float(number)
+    return number if math.isfinite(double) and Decimal(repr(double)) == number else str(number)
 
 
 def _bounds(document: Any) -> dict[str, Bound]:
     if not isinstance(document, dict):
         raise Malformed("bounds is not an object")
-    return {name: _bound(name, value) for name, value in document.items()}
+    if len(document) > MAX_BOUNDS:
+        raise Malformed(f"bounds has more than {MAX_BOUNDS} fields")
+    return {_bounded(name): _bound(name, value) for name, value in document.items()}
+
+
+def _bounded(name: Any) -> str:
+    if not _is_text(name, MAX_FIELD) or not name:
+        raise Malformed("bounds are keyed by the path of a field, such as `rounds`")
+    return str(name)
 
 
 def _bound(name: str, value: Any) -> Bound:
@@ -133,25 +192,31 @@ def _bound(name: str, value: Any) -> Bound:
         raise Malformed(f"bounds of {name} are not an object of min, max and allowed")
     low, high = (_number(name, value.get(key)) for key in ("min", "max"))
     allowed = value.get("allowed")
-    if allowed is not None and not isinstance(allowed, list):
-        raise Malformed(f"allowed values of {name} are not a list")
-    return Bound(low, high, None if allowed is None else tuple(allowed))
+    if allowed is not None and not (isinstance(allowed, list) and len(allowed) <= MAX_VALUES):
+        raise Malformed(f"allowed values of {name} are not a list of at most {MAX_VALUES}")
+    return Bound(low, high, None if allowed is None else tuple(_scalar(item) for item in allowed))
 
 
 def _number(name: str, value: Any) -> Decimal | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Malformed(f"bounds of {name} are not numbers")
-    return Decimal(value)
+    return _exact(value)
 
 
-def _pick(choose: Any, first: Decimal | None, second: Decimal | None) -> Decimal | None:
+def _pick(
+    choose: Callable[[list[Decimal]], Decimal], first: Decimal | None, second: Decimal | None
+) -> Decimal | None:
     present = [value for value in (first, second) if value is not None]
     return choose(present) if present else None
 
 
-def _both(first: tuple[Any, ...] | None, second: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+def _both(
+    first: tuple[Scalar, ...] | None, second: tuple[Scalar, ...] | None
+) -> tuple[Scalar, ...] | None:
     if first is None or second is None:
         return first if second is None else second
-    return tuple(value for value in first if value in second)
+    # Python's True equals 1; JSON's does not.
+    others = {(isinstance(value, bool), value) for value in second}
+    return tuple(value for value in first if (isinstance(value, bool), value) in others)

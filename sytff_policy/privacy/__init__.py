@@ -17,7 +17,7 @@ from sytff_policy.privacy.events import (
     from_json,
     to_dp_event,
 )
-from sytff_policy.privacy.exact import UnboundedLoss, exact, on_grid
+from sytff_policy.privacy.exact import LARGEST, UnboundedLoss, exact, on_grid
 from sytff_policy.privacy.filters import (
     FilterKind,
     InvalidFilter,
@@ -35,6 +35,7 @@ from sytff_policy.privacy.planner import Choice, Plan, plan
 __all__ = [
     "ACCOUNTANT",
     "FEW_ORDERS",
+    "LARGEST",
     "Choice",
     "Composed",
     "Event",

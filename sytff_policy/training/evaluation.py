@@ -3,9 +3,10 @@
 Unit i contributes v_i = (accuracy_i - 1/2, loss_i / B - 1/2, 1/2), where accuracy_i is its mean
 accuracy over its rows and loss_i its mean loss clipped to [0, B]. Every coordinate is within 1/2,
 so adding or removing one unit changes the sum by at most sqrt(3)/2 in L2 (sqrt(2)/2 without
-accuracy). With confusion counts v_i also holds the fractions of its rows at each pair of true and
-predicted class, which sum to 1, so their L2 norm is at most 1 and the whole is within
-sqrt(3/4 + 1). The sum gets Gaussian noise of stddev z times that bound; the count coordinate gives
+accuracy). For classifiers v_i also holds half the fractions of its rows at each pair of true and
+predicted class. The fractions sum to 1, so half of them has an L2 norm of at most 1/2, and the
+whole is within sqrt(3/4 + 1/4) = 1: a seventh more noise on the means, and confusion counts in
+return. The sum gets Gaussian noise of stddev z times that bound; the count coordinate gives
 the number of evaluated units without revealing it, and everything that is reported is computed
 from the noised sum: post-processing.
 """
@@ -31,6 +32,12 @@ from sytff_policy.training.aggregation import (
     sum_query,
 )
 
+MAX_CONFUSION_CLASSES = 100
+"""Classifiers of more classes get no confusion counts: there would be more numbers than people."""
+
+PAIR_WEIGHT = 0.5
+"""How much a confusion count weighs in the sum; trades its noise against that of the means."""
+
 LOSS_BOUND = 5.0
 """B: a unit's mean loss counts at most this much; a declared constant, not a statistic."""
 
@@ -46,7 +53,7 @@ class Evaluator:
       predict: Pure function (weights, x, training) -> predictions.
       loss: Per-example loss (labels, predictions) -> [batch].
       accuracy: Per-example accuracy, or None for regression.
-      classes: Number of classes if confusion counts are wanted, else 0.
+      classes: Number of classes if there are confusion counts, else 0.
     """
 
     predict: Callable[[Sequence[tf.Tensor], tf.Tensor, bool], tf.Tensor]
@@ -58,7 +65,7 @@ class Evaluator:
     def sensitivity(self) -> float:
         """L2 sensitivity of the summed contributions to one unit."""
         halves = 2.0 if self.accuracy is None else 3.0
-        return math.sqrt(halves / 4.0 + (1.0 if self.classes else 0.0))
+        return math.sqrt(halves / 4.0 + (PAIR_WEIGHT**2 if self.classes else 0.0))
 
     def exact_sum(
         self, weights: Sequence[npt.NDArray[np.float32]], batches: Iterator[Batch]
@@ -95,7 +102,7 @@ class Evaluator:
         contributions = tf.stack(columns, axis=1)
         if self.classes:
             pairs = self._pairs(y, predictions)
-            shares = tf.math.unsorted_segment_mean(pairs, unit_of_row, units)
+            shares = PAIR_WEIGHT * tf.math.unsorted_segment_mean(pairs, unit_of_row, units)
             contributions = tf.concat([contributions, shares], axis=1)
         return tf.reduce_sum(tf.cast(contributions, tf.float64), axis=0)
 
@@ -171,7 +178,7 @@ def metrics_from(
         metrics[f"{name}_sampling_stderr"] = scales[name] * math.sqrt(mean * (1.0 - mean) / units)
     metrics["units"] = round(units)
     for index, value in enumerate(pairs):
-        metrics[f"confusion/{index // classes}/{index % classes}"] = float(value)
+        metrics[f"confusion/{index // classes}/{index % classes}"] = float(value) / PAIR_WEIGHT
     if classes:
-        metrics["confusion_stderr"] = stddev
+        metrics["confusion_stderr"] = stddev / PAIR_WEIGHT
     return metrics

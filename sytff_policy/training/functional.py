@@ -6,6 +6,7 @@ inside `tf.while_loop` and differentiated there, once per user and step.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,8 @@ ExampleFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 PROBABILITY_FLOOR = 1e-7
 """Probabilities are kept this far from 0 and 1, as Keras does."""
+
+_PROBABILITIES = ("softmax", "sigmoid")
 
 _ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "linear": tf.identity,
@@ -74,7 +77,8 @@ class FunctionalModel:
           x: Examples, of the input's type.
           training: Whether dropout drops.
         """
-        values: dict[str, tf.Tensor] = {self._spec.inputs[0].name: x}
+        # Layers compute in float32; an integer input is one whose values are whole.
+        values: dict[str, tf.Tensor] = {self._spec.inputs[0].name: tf.cast(x, tf.float32)}
         for layer, start, stop in self._slots:
             inputs = [values[name] for name in layer.inputs]
             values[layer.name] = _apply(layer, inputs, list(weights[start:stop]), training)
@@ -90,9 +94,9 @@ def loss_fn(name: str, final_activation: str) -> ExampleFunction:
         means logits for the cross-entropies.
     """
     if name == "sparse_categorical_crossentropy":
-        return _sparse_crossentropy(final_activation == "softmax")
+        return _sparse_crossentropy(final_activation in _PROBABILITIES)
     if name == "binary_crossentropy":
-        return _binary_crossentropy(final_activation == "sigmoid")
+        return _binary_crossentropy(final_activation in _PROBABILITIES)
     distances: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
         "mean_squared_error": tf.square,
         "mean_absolute_error": tf.abs,
@@ -110,7 +114,7 @@ def accuracy_fn(name: str, final_activation: str) -> ExampleFunction:
         return lambda labels, predictions: tf.cast(
             tf.equal(tf.argmax(predictions, -1), tf.cast(labels, tf.int64)), tf.float32
         )
-    threshold = 0.5 if final_activation == "sigmoid" else 0.0
+    threshold = 0.5 if final_activation in _PROBABILITIES else 0.0
     return lambda labels, predictions: _row_mean(
         tf.cast(tf.equal(predictions > threshold, _column(labels, predictions) > 0.5), tf.float32)
     )
@@ -307,15 +311,18 @@ def _zero_padding(
     return tf.pad(x, [[0, 0], *[list(pair) for pair in layer.padding], [0, 0]])
 
 
+_COMBINE: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "Add": tf.add,
+    "Subtract": tf.subtract,
+    "Multiply": tf.multiply,
+    "Maximum": tf.maximum,
+}
+
+
 def _merge(kind: str, inputs: Tensors) -> tf.Tensor:
-    if kind == "Subtract":
-        return inputs[0] - inputs[1]
-    if kind == "Maximum":
-        return tf.reduce_max(tf.stack(list(inputs)), axis=0)
-    if kind == "Multiply":
-        return tf.reduce_prod(tf.stack(list(inputs)), axis=0)
-    total = tf.add_n(list(inputs))
-    return total / len(inputs) if kind == "Average" else total
+    if kind == "Average":
+        return tf.add_n(list(inputs)) / len(inputs)
+    return functools.reduce(_COMBINE[kind], inputs)
 
 
 def _dropout(rate: float, x: tf.Tensor) -> tf.Tensor:
@@ -344,5 +351,5 @@ _APPLY: dict[type, Callable[[Any, tf.Tensor, list[tf.Tensor]], tf.Tensor]] = {
     spec_layers.LayerNormalization: _layer_norm,
     spec_layers.Embedding: _embedding,
     spec_layers.ZeroPadding2D: _zero_padding,
-    spec_layers.Rescaling: lambda layer, x, _: tf.cast(x, tf.float32) * layer.scale + layer.offset,
+    spec_layers.Rescaling: lambda layer, x, _: x * layer.scale + layer.offset,
 }

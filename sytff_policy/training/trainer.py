@@ -15,7 +15,12 @@ from sytff_policy.request import CLASSIFICATION_LOSSES
 from sytff_policy.runs.job import TrainingJob
 from sytff_policy.training.aggregation import update_query
 from sytff_policy.training.checkpoint import Checkpoint, CheckpointFile
-from sytff_policy.training.evaluation import Evaluator, metrics_from, noised_sum
+from sytff_policy.training.evaluation import (
+    MAX_CONFUSION_CLASSES,
+    Evaluator,
+    metrics_from,
+    noised_sum,
+)
 from sytff_policy.training.functional import FunctionalModel, accuracy_fn, loss_fn
 from sytff_policy.training.process import (
     FederatedRounds,
@@ -155,7 +160,9 @@ class Trainer:
         if evaluation is None:
             return {}
         hooks.may_start(self._job.rounds, True)
-        classes = max(2, self._job.model.output_shape[-1]) if evaluation.confusion else 0
+        outputs = max(2, self._job.model.output_shape[-1])
+        counted = self._accuracy is not None and outputs <= MAX_CONFUSION_CLASSES
+        classes = outputs if counted else 0
         evaluator = Evaluator(self._model.predict, self._loss, self._accuracy, classes)
         exact = evaluator.exact_sum(weights, self._evaluation_batches())
         noised, executed = noised_sum(exact, evaluator.sensitivity, evaluation.noise_multiplier)

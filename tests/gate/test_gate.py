@@ -82,6 +82,17 @@ def test_noise_zero_is_said_to_be_unbounded(home: Home) -> None:
     assert decision.to_json()["cost"]["epsilon"] is None
 
 
+def test_a_loss_beyond_counting_is_not_taken_for_one_without_noise(home: Home) -> None:
+    request = ask(home, rounds=100_000, clients_per_round=300, noise_multiplier=0.3)
+    [reason] = [
+        reason
+        for reason in home.gate.check(request, "registry", ALICE).reasons
+        if reason.code == "accountant.unbounded_loss"
+    ]
+    assert "1000000" in reason.message
+    assert "fewer rounds" in reason.message
+
+
 def test_exact_metrics_are_denied(home: Home) -> None:
     request = ask(home, evaluation={"noise_multiplier": 0})
     decision = home.gate.check(request, "registry", ALICE)

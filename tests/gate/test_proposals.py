@@ -100,6 +100,17 @@ def test_nothing_is_offered_where_no_parameter_helps(home: Home) -> None:
     assert decision.counter_proposals == ()
 
 
+@pytest.mark.parametrize(
+    "fields", [{"evaluation": {"noise_multiplier": 0}}, {"noise_multiplier": 0}], ids=str
+)
+def test_no_noise_gets_a_proposal_with_noise(home: Home, fields: dict) -> None:
+    decision = home.gate.check(ask(home, **fields), "registry", ALICE)
+    assert not decision.allowed
+    changed = [next(iter(p.changes)) for p in decision.counter_proposals if len(p.changes) == 1]
+    assert changed[0].endswith("noise_multiplier")
+    _resubmit_all(home, fields)
+
+
 def test_the_announcements_parameters_get_counter_proposals(home: Home) -> None:
     asked = ask(home, rounds=10, clients_per_round=667, noise_multiplier=0.05)
     decision = home.gate.check(asked, "registry", ALICE)

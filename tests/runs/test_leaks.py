@@ -58,9 +58,8 @@ def everything_received(home: Home, said: list[bytes]) -> dict[str, Any]:
     said.clear()
     seen: list[Progress] = []
     decisions: list[Any] = []
-    fields = {"rounds": 3, "evaluation": {"confusion": True, "noise_multiplier": 5.0}}
     result = home.submit(
-        ask(home, **fields), ALICE, on_progress=seen.append, on_decision=decisions.append
+        ask(home, rounds=3), ALICE, on_progress=seen.append, on_decision=decisions.append
     )
     weights = (result.folder / "weights.safetensors").read_bytes()
     metrics = json.loads((result.folder / "metrics.json").read_bytes())

@@ -1,37 +1,30 @@
 package sytff.node_test
 
-test_adaptive_clipping_denies_noise_at_the_limit if {
-	changed := object.union(document, {"request": {"clipping": {"kind": "adaptive"}, "noise_multiplier": 5}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	"node.adaptive_clipping" in codes
+test_adaptive_clipping_denies_noise_above_the_limit if {
+	denied({"request": {"clipping": {"kind": "adaptive"}, "noise_multiplier": 4.996}}) == {"node.adaptive_clipping"}
 }
 
-test_adaptive_clipping_accepts_noise_below_the_limit if {
-	changed := object.union(document, {"request": {"clipping": {"kind": "adaptive"}, "noise_multiplier": 4.99}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.adaptive_clipping" in codes
+test_adaptive_clipping_accepts_noise_at_the_limit if {
+	denied({"request": {"clipping": {"kind": "adaptive"}, "noise_multiplier": 4.995}}) == set()
 }
 
-test_adaptive_clipping_accepts_fixed_clipping if {
-	changed := object.union(document, {"request": {"noise_multiplier": 500}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.adaptive_clipping" in codes
+test_adaptive_clipping_accepts_fixed_clipping_with_any_noise if {
+	denied({"request": {"noise_multiplier": 500}}) == set()
 }
 
-test_adaptive_clipping_accepts_a_declared_stddev if {
-	changed := object.union(document, {"request": {"clipping": {"kind": "adaptive", "clipped_count_stddev": 10}, "noise_multiplier": 19}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.adaptive_clipping" in codes
+test_adaptive_clipping_goes_by_the_declared_stddev if {
+	declared := {"kind": "adaptive", "clipped_count_stddev": 10}
+	denied({"request": {"clipping": declared, "noise_multiplier": 19.98}}) == set()
+	denied({"request": {"clipping": declared, "noise_multiplier": 19.99}}) == {"node.adaptive_clipping"}
 }
 
-test_clipping_denies_none if {
-	changed := object.union(document, {"request": {"clipping": null}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	"node.clipping" in codes
+test_adaptive_clipping_denies_when_the_cohort_is_unknown if {
+	changes := {"request": {"clipping": {"kind": "adaptive"}, "clients_per_round": null}}
+	denied(changes) == {"node.adaptive_clipping", "node.sampling_rate"}
 }
 
-test_clipping_accepts_fixed if {
-	changed := object.union(document, {"request": {"clipping": {"kind": "fixed"}}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.clipping" in codes
+test_adaptive_clipping_bounds_noise_at_the_limit if {
+	changed := object.union(document, {"request": {"clipping": {"kind": "adaptive"}}})
+	data.sytff.node.bounds.noise_multiplier.max < 5 with input as changed
+	not data.sytff.node.bounds.noise_multiplier with input as document
 }

@@ -14,6 +14,9 @@ deny contains lib.reason(
 	not evaluation_is_noised
 }
 
+# METADATA
+# title: The evaluation has noise
+# description: True only for a positive number.
 evaluation_is_noised if {
 	is_number(input.request.evaluation.noise_multiplier)
 	input.request.evaluation.noise_multiplier > 0

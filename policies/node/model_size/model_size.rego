@@ -7,8 +7,9 @@ import data.sytff.lib
 # description: A model may have at most `max_model_parameters` parameters.
 deny contains lib.reason(
 	"node.model_size", "model.parameters", data.sytff.parameters.node.max_model_parameters, size,
-	sprintf("the model has %v parameters; this node takes at most %v", [
+	sprintf("the model has %v parameters%s; this node takes at most %v", [
 		size,
+		largest_layer,
 		data.sytff.parameters.node.max_model_parameters,
 	]),
 ) if {
@@ -18,11 +19,13 @@ deny contains lib.reason(
 }
 
 # METADATA
-# title: No model
-# description: Without a model only the budget is judged.
-warn contains lib.reason(
-	"node.no_model", "model", null, null,
-	"no model was given: only the budget and the parameters are judged",
-) if {
-	object.get(input, ["request", "model"], null) == null
+# title: Unknown largest layer
+# description: A model whose layers are unknown is refused without naming one.
+default largest_layer := ""
+
+# METADATA
+# title: Largest layer
+# description: Where to begin when a model is too large.
+largest_layer := sprintf(", %v of them in layer '%s'", [layer.parameters, layer.name]) if {
+	layer := input.request.model.largest_layer
 }

@@ -15,6 +15,9 @@ deny contains lib.reason(
 	not lib.at_most(claimed, population)
 }
 
+# METADATA
+# title: The request claims a number of clients
+# description: True when no_clients is there and not null.
 claims_clients if object.get(input, ["request", "no_clients"], null) != null
 
 # METADATA

@@ -1,19 +1,13 @@
 package sytff.node_test
 
-test_no_clients_denies_too_many if {
-	changed := object.union(document, {"request": {"no_clients": 1001}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	"node.no_clients" in codes
-}
+test_no_clients_denies_more_than_there_are if denied({"request": {"no_clients": 1001}}) == {"node.no_clients"}
 
-test_no_clients_accepts_fewer if {
-	changed := object.union(document, {"request": {"no_clients": 3}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.no_clients" in codes
-}
+test_no_clients_denies_text if denied({"request": {"no_clients": "all"}}) == {"node.no_clients"}
 
-test_no_clients_accepts_none if {
-	changed := object.union(document, {"request": {"no_clients": null}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.no_clients" in codes
+test_no_clients_accepts_everyone if denied({"request": {"no_clients": 1000}}) == set()
+
+test_no_clients_accepts_none if denied({"request": {"no_clients": null}}) == set()
+
+test_no_clients_is_bounded_by_the_population if {
+	data.sytff.node.bounds.no_clients.max == 1000 with input as document
 }

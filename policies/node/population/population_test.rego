@@ -1,19 +1,14 @@
 package sytff.node_test
 
 test_population_denies_a_handful if {
-	changed := object.union(document, {"dataset": {"population": 19}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	"node.population" in codes
+	changes := {"dataset": {"population": 19}, "request": {"clients_per_round": 10}}
+	denied(changes) == {"node.population"}
 }
 
-test_population_denies_no_number if {
-	changed := object.union(document, {"dataset": {"population": "many"}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	"node.population" in codes
+test_population_denies_what_is_no_number if {
+	"node.population" in denied({"dataset": {"population": "many"}})
 }
 
 test_population_accepts_the_minimum if {
-	changed := object.union(document, {"dataset": {"population": 20}})
-	codes := {reason.code | some reason in data.sytff.node.deny} with input as changed
-	not "node.population" in codes
+	denied({"dataset": {"population": 20}, "request": {"clients_per_round": 10}}) == set()
 }

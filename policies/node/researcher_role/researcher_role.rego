@@ -13,4 +13,7 @@ deny contains lib.reason(
 	not is_researcher
 }
 
+# METADATA
+# title: The account is a researcher's
+# description: True only when the roles list says so.
 is_researcher if "researcher" in input.researcher.roles

@@ -5,7 +5,43 @@ package sytff.dataset
 
 import data.sytff.lib
 
+# METADATA
+# title: No parameters
+# description: Nothing is set when data.json sets nothing.
+default parameters := {}
+
+# METADATA
+# title: Parameters
+# description: What data.json sets.
 parameters := data.sytff.parameters.dataset
+
+# METADATA
+# title: Types of the parameters
+# description: Every parameter that this policy knows, and what it may be.
+parameter_types := {
+	"max_rounds": {"number"},
+	"max_sampling_rate": {"number"},
+	"min_noise_multiplier": {"number"},
+	"max_epsilon_per_request": {"number", "null"},
+	"allowed_purposes": {"array"},
+	"blocked_researchers": {"array"},
+}
+
+# METADATA
+# title: Parameters are sane
+# description: A limit that is missing, misspelt or no number would limit nothing.
+deny contains lib.reason(
+	"dataset.parameters", "", null, name,
+	sprintf("policy parameter %v is missing, unknown or of the wrong type; the owner must mend data.json", [name]),
+) if {
+	some name in (object.keys(parameter_types) | object.keys(parameters))
+	not parameter_is_sane(name)
+}
+
+# METADATA
+# title: A parameter is sane
+# description: It is there, known, and of its type.
+parameter_is_sane(name) if type_name(object.get(parameters, name, "missing")) in parameter_types[name]
 
 # METADATA
 # title: Rounds
@@ -40,7 +76,7 @@ deny contains lib.reason(
 
 # METADATA
 # title: Epsilon of one request
-# description: At most max_epsilon_per_request, when that is set.
+# description: At most max_epsilon_per_request, unless that is null.
 deny contains lib.reason(
 	"dataset.epsilon_per_request", "cost.epsilon", parameters.max_epsilon_per_request,
 	epsilon,
@@ -81,9 +117,16 @@ epsilon := object.get(input, ["cost", "epsilon"], null)
 # description: A field of the request, or null, so that a missing one still makes a reason.
 asked(name) := object.get(input, ["request", name], null)
 
+# METADATA
+# title: No cohort without a population
+# description: Nobody can be drawn from a population that is unknown.
 default max_clients := 0
 
+# METADATA
+# title: Largest cohort
+# description: The largest cohort that max_sampling_rate allows.
 max_clients := floor(parameters.max_sampling_rate * input.dataset.population) if {
+	is_number(parameters.max_sampling_rate)
 	is_number(input.dataset.population)
 }
 

@@ -3,8 +3,8 @@ package sytff.node
 import data.sytff.lib
 
 # METADATA
-# title: Sane numbers
-# description: Rounds and noise must be present and in a sane range.
+# title: Rounds
+# description: Rounds must be between 1 and `max_rounds`.
 deny contains lib.reason(
 	"node.rounds", "rounds", data.sytff.parameters.node.max_rounds, rounds,
 	sprintf("rounds must be between 1 and %v", [data.sytff.parameters.node.max_rounds]),
@@ -14,24 +14,11 @@ deny contains lib.reason(
 }
 
 # METADATA
-# title: Noise is present
-# description: Without noise nothing is private.
-deny contains lib.reason(
-	"node.noise", "noise_multiplier", 0, noise,
-	"noise_multiplier must be above 0: without noise nothing is private",
-) if {
-	noise := object.get(input, ["request", "noise_multiplier"], null)
-	not noise_is_sane
-}
-
+# title: Rounds in range
+# description: True only for a number between 1 and the limit.
 rounds_are_sane if {
 	lib.at_least(input.request.rounds, 1)
 	lib.at_most(input.request.rounds, data.sytff.parameters.node.max_rounds)
-}
-
-noise_is_sane if {
-	is_number(input.request.noise_multiplier)
-	input.request.noise_multiplier > 0
 }
 
 # METADATA
