@@ -25,7 +25,7 @@ def test_the_honest_engine_stays_under_its_claims_and_the_attack_is_no_sham() ->
     full, sampled, evaluation = findings
     # Where the attack is the best there is, it shows a good part of the claim.
     assert full.bound > full.claim / 3
-    assert evaluation.bound > evaluation.claim / 3
+    assert evaluation.bound > evaluation.claim / 5
     assert sampled.claim > 0
 
 
