@@ -209,7 +209,7 @@ def test_reordered_entries_are_found(ledger: Ledger) -> None:
 def test_a_book_that_is_not_the_entries_is_found(ledger: Ledger) -> None:
     history(ledger)
     with ledger.store.write() as connection:
-        connection.exec_driver_sql("UPDATE datasets SET spent = '[\"0\"]' WHERE name = 'registry'")
+        connection.exec_driver_sql("UPDATE budgets SET spent = '[\"0\"]' WHERE name = 'registry'")
     report = ledger.verify()
     assert [fault.code for fault in report.faults] == ["verify.book"]
 

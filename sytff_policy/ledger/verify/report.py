@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sytff_policy.ledger.verify.state import State
+
 ZERO_HASH = "sha256:" + "0" * 64
 
 
@@ -42,23 +44,37 @@ class Report:
       entries: How many entries were read.
       faults: All faults, in order.
       head: Hash of the last entry.
-      budgets: For every dataset the replayed spending, in its filter's units.
+      budgets: For every budget the replayed spending, in its filter's units.
+      tight: For every budget the epsilon of what was executed, by privacy loss distributions, or
+        None where that was not to be had; only if it was asked for.
+      state: Everything that the entries make.
     """
 
     entries: int = 0
     faults: list[Fault] = field(default_factory=list)
     head: str = ZERO_HASH
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tight: dict[str, float | None] | None = None
+    state: State = field(default_factory=State, repr=False)
 
     @property
     def ok(self) -> bool:
         return self.entries > 0 and not self.faults
 
+    @property
+    def first(self) -> Fault | None:
+        """The first fault by its entry; faults of the log as a whole come last."""
+        return min(self.faults, key=lambda fault: (fault.seq < 0, fault.seq), default=None)
+
     def to_json(self) -> dict[str, Any]:
-        return {
+        document = {
             "verified": self.ok,
             "entries": self.entries,
             "head": self.head,
+            "first": self.first.to_json() if self.first else None,
             "faults": [fault.to_json() for fault in self.faults],
             "budgets": self.budgets,
         }
+        if self.tight is not None:
+            document["tight"] = self.tight
+        return document
