@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sytff_policy.decision import CounterProposal, Decision, Outcome, Reason
 from sytff_policy.errors import SytffError
 from sytff_policy.judge import Judgement, Situation, describe_accountant, judge, now_ns
-from sytff_policy.ledger import BudgetChanged, BudgetExceeded, Ledger, Standing, Turn
+from sytff_policy.ledger import BudgetChanged, BudgetExceeded, Ledger, Turn
 from sytff_policy.policy import DATASET_PACKAGE, Bundle, PolicyEngine
 from sytff_policy.privacy import RunMechanism
 from sytff_policy.proposals import propose
@@ -66,7 +66,7 @@ class Gate:
 
     def check(self, request: TrainRequest, dataset: str, researcher: Researcher) -> Decision:
         """What the answer would be now. Nothing is reserved, spent or recorded."""
-        situation = self._situation(self._standing(dataset, researcher), researcher)
+        situation = self._situation(dataset, researcher)
         return self._decide(request, situation, judge(request, situation, self._engine))
 
     def admit(
@@ -96,7 +96,7 @@ class Gate:
             self._ledger.check_key(researcher.id, request.idempotency_key, request.digest)
         run_id = run_id or new_run_id()
         for _ in range(OPTIMISTIC_ATTEMPTS):
-            situation = self._situation(self._standing(dataset, researcher), researcher)
+            situation = self._situation(dataset, researcher)
             judgement = judge(request, situation, self._engine)
             if judgement.outcome is not Outcome.ALLOW:
                 return self._refuse(request, situation, judgement)
@@ -106,8 +106,7 @@ class Gate:
             except (BudgetChanged, BudgetExceeded):
                 continue
         with self._ledger.turn() as turn:
-            standing = turn.standing(dataset, researcher.id, researcher.organization)
-            situation = self._situation(standing, researcher)
+            situation = self._situation(dataset, researcher, turn)
             judgement = judge(request, situation, self._engine)
             if judgement.outcome is Outcome.ALLOW:
                 return self._reserve(turn, request, situation, judgement, run_id)
@@ -149,10 +148,11 @@ class Gate:
         )
         return Admission(decision, run_id, judgement.mechanism)
 
-    def _standing(self, dataset: str, researcher: Researcher) -> Standing:
-        return self._ledger.standing(dataset, researcher.id, researcher.organization)
-
-    def _situation(self, standing: Standing, researcher: Researcher) -> Situation:
+    def _situation(
+        self, dataset: str, researcher: Researcher, turn: Turn | None = None
+    ) -> Situation:
+        book = turn or self._ledger
+        standing = book.standing(dataset, researcher.id, researcher.organization)
         record = standing.record
         bundles, faults = [self._node_bundle], []
         if record.bundle is not None:
