@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from sytff_policy.ledger.verify.replay import Replay
-from sytff_policy.ledger.verify.report import Fault, Report
+from sytff_policy.ledger.verify.report import Fault, Report, Wrong
+from sytff_policy.ledger.verify.signed import SignedLog
 
+_CLOSING = b'{"checkpoint":'
 _HASH = '{"hash":"'
 _LEAF = '","leaf":'
 _HASH_LENGTH = len("sha256:") + 64
 _LEAF_START = len(_HASH) + _HASH_LENGTH + len(_LEAF)
 
 
-def verify_export(lines: Iterable[bytes], *, recompute: str | None = None) -> Report:
+def verify_export(
+    lines: Iterable[bytes],
+    *,
+    keys: Iterable[str] = (),
+    checkpoint: str | None = None,
+    recompute: str | None = None,
+) -> Report:
     """Verifies an export: one `{"hash":...,"leaf":...}` object a line, in canonical form.
+
+    A last line may be `{"checkpoint":...}`, a signed checkpoint of all the lines before it.
 
     Args:
       lines: The export, line by line; it is read once and never held as a whole.
+      keys: Public keys that the reader trusts. With any, one of them must vouch for every entry.
+      checkpoint: A signed checkpoint from elsewhere, which the log must contain.
       recompute: `pld` adds what every budget's executed mechanisms amount to by privacy loss
         distributions.
+
+    Raises:
+      ValueError: If a key or the checkpoint is malformed.
     """
-    return verify_entries((_from_export(line) for line in lines), recompute=recompute)
+    replay = Replay(_signed(keys, checkpoint), keep_events=recompute is not None)
+    closing: str | None = None
+    for line in lines:
+        if closing is None and line.startswith(_CLOSING):
+            closing = _note(line)
+            continue
+        if closing is not None:
+            message = "there are lines after the closing checkpoint"
+            replay.report.faults.append(Fault(replay.report.entries, "verify.after_end", message))
+            break
+        replay.entry(*_from_export(line))
+    if closing is not None:
+        replay.closing(closing)
+    return _report(replay, recompute)
 
 
 def verify_entries(
-    pairs: Iterable[tuple[str | None, str | None]], *, recompute: str | None = None
+    pairs: Iterable[tuple[str | None, str | None]],
+    *,
+    keys: Iterable[str] = (),
+    checkpoint: str | None = None,
+    recompute: str | None = None,
 ) -> Report:
     """Verifies (hash, leaf text) pairs in order; None where one could not be read."""
-    replay = Replay(keep_events=recompute is not None)
+    replay = Replay(_signed(keys, checkpoint), keep_events=recompute is not None)
     for stated, leaf in pairs:
         replay.entry(stated, leaf)
+    return _report(replay, recompute)
+
+
+def _report(replay: Replay, recompute: str | None) -> Report:
     report = replay.end()
     if not report.entries:
         report.faults.append(Fault(-1, "verify.empty", "there are no entries"))
@@ -39,6 +76,23 @@ def verify_entries(
 
         report.tight = tight_epsilons(replay.state, recompute)
     return report
+
+
+def _signed(keys: Iterable[str], checkpoint: str | None) -> SignedLog:
+    try:
+        return SignedLog(keys, checkpoint)
+    except Wrong as wrong:
+        raise ValueError(str(wrong)) from None
+
+
+def _note(line: bytes) -> str:
+    """The note of a closing line; empty, which is none, if it cannot be read."""
+    try:
+        note = json.loads(line)["checkpoint"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    exact = json.dumps({"checkpoint": note}, ensure_ascii=False, separators=(",", ":"))
+    return note if isinstance(note, str) and exact.encode() == line.rstrip(b"\n") else ""
 
 
 def _from_export(line: bytes) -> tuple[str | None, str | None]:

@@ -11,9 +11,13 @@ from sytff_policy.ledger.verify.canonical import Decoder
 from sytff_policy.ledger.verify.datasets import DatasetSteps
 from sytff_policy.ledger.verify.report import Fault, Report, Wrong
 from sytff_policy.ledger.verify.runs import RunSteps
+from sytff_policy.ledger.verify.signed import SignedLog
 from sytff_policy.ledger.verify.state import State
 
 _FIELDS = {"v", "seq", "time_ns", "prev", "kind", "body"}
+_UNREADABLE = bytes(32)
+"""In the tree for an entry that has no hash: no checkpoint is of such a tree."""
+
 _GARBLED = (
     KeyError,
     TypeError,
@@ -30,16 +34,20 @@ class Replay:
     """The state that the entries so far make, and what is wrong with them.
 
     Args:
+      signed: What is known of the log's keys and checkpoints from elsewhere.
       keep_events: Whether to keep what was executed of every budget.
     """
 
-    def __init__(self, *, keep_events: bool = False) -> None:
+    def __init__(self, signed: SignedLog | None = None, *, keep_events: bool = False) -> None:
         self.state = State()
+        self.signed = signed or SignedLog()
         self.report = Report(state=self.state)
         self._decoder = Decoder()
         self._time = 0
         self._kinds: dict[str, Callable[[dict[str, Any]], None]] = {
             "genesis": self._genesis,
+            "key.activated": self.signed.key,
+            "checkpoint": self.signed.checkpoint,
             **DatasetSteps(self.state).kinds(),
             **RunSteps(self.state, self._decoder, keep_events=keep_events).kinds(),
         }
@@ -50,15 +58,18 @@ class Replay:
         self.report.entries += 1
         if not isinstance(stated, str) or not isinstance(leaf, str):
             self._say(seq, "verify.unreadable", "the entry cannot be read")
+            self.signed.append(_UNREADABLE)
             return
         try:
             data = leaf.encode()
             document, canonical = self._decoder.decode(leaf)
         except (ValueError, TypeError, RecursionError):
             self._say(seq, "verify.unreadable", "the entry is not JSON")
+            self.signed.append(_UNREADABLE)
             self.report.head = stated
             return
-        actual = "sha256:" + hashlib.sha256(b"\x00" + data).hexdigest()
+        hashed = hashlib.sha256(b"\x00" + data)
+        actual = "sha256:" + hashed.hexdigest()
         if actual != stated:
             self._say(seq, "verify.hash", f"the entry hashes to {actual}, not to {stated}")
         if not canonical:
@@ -70,7 +81,15 @@ class Replay:
                 self._say(seq, wrong.code, str(wrong))
             except _GARBLED as error:
                 self._say(seq, "verify.malformed", f"the entry lacks or garbles {error!r}")
+        self.signed.append(hashed.digest())
         self.report.head = stated
+
+    def closing(self, note: str) -> None:
+        """The checkpoint that ends an export."""
+        try:
+            self.signed.closing(note)
+        except Wrong as wrong:
+            self._say(self.report.entries, wrong.code, str(wrong))
 
     def end(self) -> Report:
         """The report, after the last entry."""
@@ -78,6 +97,10 @@ class Replay:
         if pending is not None:
             message = f"the log ends before {pending.identity} is reserved"
             self._say(self.report.entries - 1, "verify.unreserved", message)
+        for seq, code, message in self.signed.finish():
+            self._say(seq, code, message)
+        self.report.signed = self.signed.size
+        self.report.keys = [key.text for key in self.signed.keys]
         self.report.budgets = {
             name: budget.summary() for name, budget in self.state.budgets.items()
         }
@@ -115,5 +138,6 @@ class Replay:
         check(document["body"])
 
     def _genesis(self, body: dict[str, Any]) -> None:
+        self.signed.genesis(body)
         if type(body["format"]) is not int or body["format"] != 1:
             raise Wrong("verify.format", "the log is of an unknown format")

@@ -47,6 +47,9 @@ class Report:
       budgets: For every budget the replayed spending, in its filter's units.
       tight: For every budget the epsilon of what was executed, by privacy loss distributions, or
         None where that was not to be had; only if it was asked for.
+      signed: How many entries from the first a checkpoint covers.
+      keys: The keys that signed it, as the log states them; the first is trusted only because the
+        reader does.
       state: Everything that the entries make.
     """
 
@@ -55,6 +58,8 @@ class Report:
     head: str = ZERO_HASH
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     tight: dict[str, float | None] | None = None
+    signed: int = 0
+    keys: list[str] = field(default_factory=list)
     state: State = field(default_factory=State, repr=False)
 
     @property
@@ -74,6 +79,8 @@ class Report:
             "first": self.first.to_json() if self.first else None,
             "faults": [fault.to_json() for fault in self.faults],
             "budgets": self.budgets,
+            "signed": self.signed,
+            "keys": self.keys,
         }
         if self.tight is not None:
             document["tight"] = self.tight
