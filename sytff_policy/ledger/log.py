@@ -129,5 +129,8 @@ def read(
             query = query.where(entries.c[column] == value)
     if limit is not None:
         query = query.limit(limit)
-    for row in connection.execution_options(yield_per=1000).execute(query):
+    if limit is None and subject is None:
+        # Of the statement, not of the connection: what comes after it must not be streamed.
+        query = query.execution_options(yield_per=1000)
+    for row in connection.execute(query):
         yield Entry(row.seq, row.hash, row.leaf)

@@ -94,6 +94,15 @@ def _move_budgets(connection: sa.Connection) -> None:
         "INSERT INTO versions (version, dataset) SELECT version, name FROM datasets",
     ):
         connection.execute(sa.text(statement))
+    for row in connection.execute(sa.text("SELECT name, filter FROM budgets")).all():
+        # What was fixed without being named is named from now on.
+        named = {**json.loads(row.filter), "neighbouring_relation": "add_or_remove_one"}
+        if named["kind"] == "sum":
+            named["certificate"] = "pld-1"
+        connection.execute(
+            sa.text("UPDATE budgets SET filter = :f WHERE name = :n"),
+            {"f": json.dumps(named, separators=(",", ":"), sort_keys=True), "n": row.name},
+        )
 
 
 def _move_runs(connection: sa.Connection) -> None:
