@@ -67,7 +67,8 @@ def _budgets(connection: Connection, state: State) -> Iterator[str]:
         if replayed is not None and (
             (record.filter.kind, record.filter.epsilon, record.filter.delta)
             != (replayed.filter.kind, replayed.filter.epsilon, replayed.filter.delta)
-            or set(record.filter.parameters().values()) - {replayed.filter.parameter}
+            or getattr(record.filter, "order", getattr(record.filter, "requests", 0))
+            != replayed.filter.parameter
             or list(record.spent.values) != replayed.spent
             or list(record.reserved.values) != replayed.reserved
         ):

@@ -1,5 +1,6 @@
 """DP accounting: events, mechanisms, filters and the planner. Pure; no I/O."""
 
+from sytff_policy.privacy.certificate import CERTIFICATE
 from sytff_policy.privacy.epsilon import (
     ACCOUNTANT,
     FEW_ORDERS,
@@ -19,12 +20,14 @@ from sytff_policy.privacy.events import (
 )
 from sytff_policy.privacy.exact import UnboundedLoss, exact, on_grid
 from sytff_policy.privacy.filters import (
+    NEIGHBOURING_RELATION,
     FilterKind,
     InvalidFilter,
     Loss,
     PrivacyFilter,
     RdpFilter,
     SumFilter,
+    UnsupportedEvent,
     ZcdpFilter,
     filter_from_json,
     make_filter,
@@ -34,7 +37,9 @@ from sytff_policy.privacy.planner import Choice, Plan, plan
 
 __all__ = [
     "ACCOUNTANT",
+    "CERTIFICATE",
     "FEW_ORDERS",
+    "NEIGHBOURING_RELATION",
     "Choice",
     "Composed",
     "Event",
@@ -51,6 +56,7 @@ __all__ = [
     "SumFilter",
     "UnboundedLoss",
     "UnknownEvent",
+    "UnsupportedEvent",
     "ZcdpFilter",
     "exact",
     "filter_from_json",

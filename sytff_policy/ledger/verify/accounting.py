@@ -14,6 +14,7 @@ from typing import Any
 
 import mpmath
 
+from sytff_policy.ledger.verify.distribution import certified_interval
 from sytff_policy.ledger.verify.report import Wrong
 from sytff_policy.ledger.verify.state import FilterState, Part
 
@@ -50,44 +51,48 @@ def check_charge(state: FilterState, parts: tuple[Part, ...], charge: list[Decim
     if state.kind == "sum" and charge[1] != 1:
         raise Wrong("verify.charge", "a request counts once")
     key = (state.kind, state.parameter, state.delta, live)
+    if state.kind == "sum":
+        least, greatest = _certificate(*key[1:])
+        if not least <= charge[0] <= greatest:
+            raise Wrong(
+                "verify.charge",
+                f"the event is certified at {least:.9f} to {greatest:.9f}, not at {charge[0]}",
+            )
+        return
     value, error = _quick(*key)
-    stated = float(charge[0])
-    # Rounded up to the grid, once, or twice where a conversion is rounded on its own: never below
-    # the exact value, never more than that above it.
-    steps = 2 if state.kind == "sum" else 1
-    if value + error <= stated <= value - error + 0.999e-9 * steps:
+    # Rounded up to the grid: never below the exact value, never a step above it.
+    if value + error <= float(charge[0]) <= value - error + 0.999e-9:
         return
     exact = _exact(*key)
-    if exact <= charge[0] <= exact + steps * _STEP:
-        return
-    if state.kind == "sum" and charge[0] < exact and charge[0] >= _least_epsilon(state, live):
-        return  # a tighter certificate than the Renyi bound, and not below what is true
-    raise Wrong("verify.charge", f"the event costs {exact:.12f}, not {charge[0]}")
+    if not exact <= charge[0] <= exact + _STEP:
+        raise Wrong("verify.charge", f"the event costs {exact:.12f}, not {charge[0]}")
 
 
-Key = tuple[str, int, Decimal, tuple[Part, ...]]
+@lru_cache(maxsize=65_536)
+def _certificate(
+    requests: int | Decimal, delta: Decimal, live: tuple[Part, ...]
+) -> tuple[Decimal, Decimal]:
+    """The least and the greatest epsilon that method `pld-1` can have certified."""
+    renyi = _exact("sum", requests, delta, live)
+    # The conversion is rounded up on its own, and then the sum.
+    least, greatest = renyi, renyi + 2 * _STEP
+    interval = certified_interval(live, float(delta / requests), float(renyi))
+    if interval is not None:
+        least, greatest = min(least, Decimal(interval[0])), min(greatest, Decimal(interval[1]))
+    return least, greatest
 
 
 @lru_cache(maxsize=65_536)
 def _quick(
-    kind: str, parameter: int, delta: Decimal, live: tuple[Part, ...]
+    kind: str, parameter: int | Decimal, delta: Decimal, live: tuple[Part, ...]
 ) -> tuple[float, float]:
     """A charge in doubles, and a bound on its error; (0, inf) where there is none."""
     if kind == "zcdp":
         total = math.fsum(part.times / (2 * float(part.noise) ** 2) for part in live)
         return total, 1e-13 * total + 1e-15
-    if kind == "rdp":
+    if isinstance(parameter, int):
         return _quick_rdp(live, parameter)
-    share = float(delta) / parameter
-    best, error = math.inf, math.inf
-    for order in _SUM_ORDERS:
-        total, wide = _quick_rdp(live, order)
-        total += math.log1p(-1 / order) - (math.log(share) + math.log(order)) / (order - 1)
-        if total < best:
-            best, error = total, wide + 1e-12
-        elif wide == math.inf:
-            error = math.inf
-    return max(best, 0.0), error
+    return 0.0, math.inf
 
 
 def _quick_rdp(live: tuple[Part, ...], order: int) -> tuple[float, float]:
@@ -133,7 +138,7 @@ def _log_binomial(order: int, k: int) -> float:
 
 
 @lru_cache(maxsize=65_536)
-def _exact(kind: str, parameter: int, delta: Decimal, live: tuple[Part, ...]) -> Decimal:
+def _exact(kind: str, parameter: int | Decimal, delta: Decimal, live: tuple[Part, ...]) -> Decimal:
     with mpmath.workdps(50):
         if kind == "zcdp":
             value = mpmath.fsum(part.times / (2 * mpmath.mpf(part.noise) ** 2) for part in live)
@@ -145,18 +150,20 @@ def _exact(kind: str, parameter: int, delta: Decimal, live: tuple[Part, ...]) ->
         return _decimal(max(value, mpmath.mpf(0)))
 
 
-def _rdp(live: tuple[Part, ...], order: int) -> Any:
+def _rdp(live: tuple[Part, ...], order: int | Decimal) -> Any:
     return mpmath.fsum(part.times * _round_rdp(*part[1:], order) for part in live)
 
 
 @lru_cache(maxsize=65_536)
-def _round_rdp(clients: int, population: int, noise: str, order: int) -> Any:
+def _round_rdp(clients: int, population: int, noise: str, order: int | Decimal) -> Any:
     """Mironov, Talwar, Zhang 2019, section 3.3, as an expectation over binomial counts."""
     with mpmath.workdps(50):
         z = mpmath.mpf(noise)
         if clients == population or z < mpmath.mpf("0.01"):
-            return order / (2 * z**2)
+            return mpmath.mpf(str(order)) / (2 * z**2)
         q = mpmath.mpf(clients) / population
+        if not isinstance(order, int):
+            return _fractional_rdp(q, z, mpmath.mpf(str(order)))
         terms = (
             mpmath.binomial(order, k)
             * mpmath.power(1 - q, order - k)
@@ -167,25 +174,26 @@ def _round_rdp(clients: int, population: int, noise: str, order: int) -> Any:
         return mpmath.log(mpmath.fsum(terms)) / (order - 1)
 
 
-@lru_cache(maxsize=4096)
-def _least_epsilon(state: FilterState, live: tuple[Part, ...]) -> Decimal:
-    """A lower bound on the epsilon of one request, by an optimistic loss distribution."""
-    from dp_accounting.pld import privacy_loss_distribution as distribution
-
-    composed = None
-    for part in live:
-        rate = part.clients / part.population if part.clients else 1.0
-        one = distribution.from_gaussian_mechanism(
-            float(part.noise),
-            pessimistic_estimate=False,
-            value_discretization_interval=1e-3,
-            sampling_prob=rate,
-        )
-        many = one.self_compose(part.times)
-        composed = many if composed is None else composed.compose(many)
-    assert composed is not None
-    epsilon = float(composed.get_epsilon_for_delta(float(state.delta) / state.parameter))
-    return Decimal(repr(epsilon)) if math.isfinite(epsilon) and epsilon > 0 else Decimal(0)
+def _fractional_rdp(q: Any, z: Any, order: Any) -> Any:
+    """The bound between integers: moments of the ratio less one, and Taylor's remainder."""
+    with mpmath.workdps(120):
+        n, spread = int(mpmath.floor(order)), 1 / (2 * z**2)
+        moments = [
+            q**k
+            * mpmath.fsum(
+                (-1) ** (k - j) * mpmath.binomial(k, j) * mpmath.exp(j * (j - 1) * spread)
+                for j in range(k + 1)
+            )
+            for k in range(n + 1)
+        ]
+        total = mpmath.fsum(mpmath.binomial(order, k) * moments[k] for k in range(n + 1))
+        last = mpmath.binomial(order, n + 1)
+        mixtures = [mpmath.mpf(step) / 8 for step in range(9)]
+        powers = [(1 - theta, theta * order + (1 - theta) * (n + 1)) for theta in mixtures]
+        total += min(last**rest * q**b * mpmath.exp(b * (b - 1) * spread) for rest, b in powers)
+        if n % 2 == 1:
+            total += last * (1 - q) ** (order - n - 1) * q ** (n - 1) * moments[2]
+        return mpmath.log(total) / (order - 1)
 
 
 @lru_cache(maxsize=4096)

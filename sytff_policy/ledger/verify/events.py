@@ -13,8 +13,7 @@ from sytff_policy.ledger.verify.state import FilterState, Part
 _LARGEST = Decimal(1_000_000)
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,20})(?:\.[0-9]{0,40}[1-9])?", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_PARAMETERS = {"rdp": "order", "sum": "requests", "zcdp": None}
-_MOST = {"rdp": (2, 256), "sum": (1, 1_000_000)}
+_PARAMETERS = {"rdp": ("order",), "sum": ("requests", "certificate"), "zcdp": ()}
 
 
 def number(text: Any) -> Decimal:
@@ -72,11 +71,15 @@ def filter_of(document: Any) -> FilterState:
     kind = document["kind"]
     if kind not in _PARAMETERS:
         raise Wrong("verify.filter", f"unknown filter {kind!r}")
-    parameter = _PARAMETERS[kind]
-    keys(document, frozenset({"kind", "epsilon", "delta"} | ({parameter} if parameter else set())))
+    common = ("kind", "neighbouring_relation", "epsilon", "delta")
+    keys(document, frozenset((*common, *_PARAMETERS[kind])))
+    if document["neighbouring_relation"] != "add_or_remove_one":
+        raise Wrong("verify.filter", "charges are for add_or_remove_one neighbours alone")
+    if document.get("certificate", "pld-1") != "pld-1":
+        raise Wrong("verify.filter", "the requests are certified by an unknown method")
     made = FilterState(
         kind,
-        integer(document[parameter], *_MOST[kind]) if parameter else 0,
+        _parameter(document),
         number(document["epsilon"]),
         number(document["delta"]),
     )
@@ -85,6 +88,19 @@ def filter_of(document: Any) -> FilterState:
             "verify.filter", f"epsilon {made.epsilon}, delta {made.delta} guarantee nothing"
         )
     return made
+
+
+def _parameter(document: Any) -> int | Decimal:
+    if document["kind"] == "zcdp":
+        return 0
+    if document["kind"] == "sum":
+        return integer(document["requests"], 1, 1_000_000)
+    if not isinstance(document["order"], str):
+        return integer(document["order"], 2, 256)
+    order = number(document["order"])
+    if not 2 < order < 32 or order % 1 == 0 or order * 10 % 1:
+        raise Wrong("verify.filter", f"{order} is no order: integers, and tenths from 2 to 32")
+    return order
 
 
 def mechanism_of_event(event: Any) -> tuple[Part, ...]:

@@ -24,7 +24,7 @@ class FilterState(NamedTuple):
     """A filter's kind, parameter (the order, or the number of requests; else 0) and guarantee."""
 
     kind: str
-    parameter: int
+    parameter: int | Decimal
     epsilon: Decimal
     delta: Decimal
 
