@@ -6,7 +6,9 @@ HOME/
   datasets/     stored versions
   bundles/      policies, by digest
   runs/         one folder per run: job, log, results
-  secrets/      the key of dataset digests and hold-outs
+  secrets/      the key of dataset digests and hold-outs, the key that signs the log
+  witness/      the last checkpoint of the log, unless node.json says another place
+  ledger.keys   the public keys of the log
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from sytff_policy.datasets import DatasetSchema, DatasetStore
 from sytff_policy.errors import InvalidInput, NotFound, SytffError
 from sytff_policy.gate import Gate, new_run_id
 from sytff_policy.ledger import DatasetRecord, Ledger
+from sytff_policy.ledger.custody import Custody
+from sytff_policy.ledger.view import LedgerView
 from sytff_policy.policy import (
     Bundle,
     EmbeddedEngine,
@@ -104,15 +108,26 @@ class Home:
         settings = _settings(folder)
         self.folder = folder
         self.node_id: str = settings["node_id"]
-        self.ledger = Ledger.open(folder / "ledger.db")
+        self.custody = Custody.of(folder, settings)
+        ledger = Ledger.open(folder / "ledger.db")
+        try:
+            # Before anything relies on the database: it must be the one that was witnessed.
+            self.ledger, self.checkpoints = self.custody.open(ledger)
+        except SytffError:
+            ledger.close()
+            raise
         self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
         self.engine = EmbeddedEngine()
         self._bundles: dict[str, tuple[tuple[Any, ...], Bundle]] = {}
         recover(self.ledger, self.runs_dir)
 
     @classmethod
-    def create(cls, folder: Path) -> Home:
+    def create(cls, folder: Path, custody: dict[str, Any] | None = None) -> Home:
         """Makes a new node in `folder`, which must be empty or absent.
+
+        Args:
+          folder: Its folder.
+          custody: `signer` and `witness` as in node.json; else both lie in the folder.
 
         Raises:
           InvalidInput: If something is there already.
@@ -128,11 +143,19 @@ class Home:
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(32))
         node_id = f"node-{uuid.uuid4()}"
+        settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}, **(custody or {})}
+        held = Custody.of(folder, settings)
+        held.make_key()
         Ledger.create(folder / "ledger.db", node_id).close()
-        settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}}
+        settings |= held.settings()
         # Last, so that a folder with settings is a whole node.
         (folder / "node.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return cls(folder)
+
+    @staticmethod
+    def view(folder: Path) -> LedgerView:
+        """A node's ledger for reading alone: nothing is checked, settled or signed."""
+        return LedgerView(folder / "ledger.db", Custody.of(folder, _settings(folder)))
 
     @property
     def runs_dir(self) -> Path:

@@ -58,10 +58,19 @@ def verify_entries(
     *,
     keys: Iterable[str] = (),
     checkpoint: str | None = None,
+    whole: bool = True,
     recompute: str | None = None,
 ) -> Report:
-    """Verifies (hash, leaf text) pairs in order; None where one could not be read."""
-    replay = Replay(_signed(keys, checkpoint), keep_events=recompute is not None)
+    """Verifies (hash, leaf text) pairs in order; None where one could not be read.
+
+    Args:
+      pairs: Stated hash and leaf of every entry.
+      keys: As in `verify_export`.
+      checkpoint: As in `verify_export`.
+      whole: Whether the newest entries must be signed too, if there are `keys`.
+      recompute: As in `verify_export`.
+    """
+    replay = Replay(_signed(keys, checkpoint, whole=whole), keep_events=recompute is not None)
     for stated, leaf in pairs:
         replay.entry(stated, leaf)
     return _report(replay, recompute)
@@ -78,9 +87,9 @@ def _report(replay: Replay, recompute: str | None) -> Report:
     return report
 
 
-def _signed(keys: Iterable[str], checkpoint: str | None) -> SignedLog:
+def _signed(keys: Iterable[str], checkpoint: str | None, *, whole: bool = True) -> SignedLog:
     try:
-        return SignedLog(keys, checkpoint)
+        return SignedLog(keys, checkpoint, whole=whole)
     except Wrong as wrong:
         raise ValueError(str(wrong)) from None
 

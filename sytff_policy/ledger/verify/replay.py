@@ -97,8 +97,8 @@ class Replay:
         if pending is not None:
             message = f"the log ends before {pending.identity} is reserved"
             self._say(self.report.entries - 1, "verify.unreserved", message)
-        for seq, code, message in self.signed.finish():
-            self._say(seq, code, message)
+        for code, message in self.signed.finish():
+            self._say(-1, code, message)
         self.report.signed = self.signed.size
         self.report.keys = [key.text for key in self.signed.keys]
         self.report.budgets = {

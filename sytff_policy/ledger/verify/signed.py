@@ -19,9 +19,13 @@ class SignedLog:
       trusted: Public keys that the reader trusts. With any, the whole log must be signed by keys
         that one of them vouches for: by naming its successor, or by signing what came before it.
       kept: A signed checkpoint that the reader kept elsewhere, which the log must contain.
+      whole: Whether a reader who trusts keys wants every entry signed, the newest too.
     """
 
-    def __init__(self, trusted: Iterable[str] = (), kept: str | None = None) -> None:
+    def __init__(
+        self, trusted: Iterable[str] = (), kept: str | None = None, *, whole: bool = True
+    ) -> None:
+        self._whole = whole
         self._trusted = [Key.read(text) for text in trusted]
         self._kept = None if kept is None else SignedCheckpoint.read(kept)
         self._kept_root: bytes | None = None
@@ -71,22 +75,22 @@ class SignedLog:
         """The checkpoint that ends an export."""
         self._covers(SignedCheckpoint.read(note), "the export", whole=True)
 
-    def finish(self) -> list[tuple[int, str, str]]:
-        """What is wrong with the log as a whole, as (entry, code, message)."""
-        faults: list[tuple[int, str, str]] = []
+    def finish(self) -> list[tuple[str, str]]:
+        """What is wrong with the log as a whole, as (code, message)."""
+        faults: list[tuple[str, str]] = []
         entries = self._frontier.size
         if self._kept is not None:
             try:
                 self._covers(self._kept, "the log", whole=False)
             except Wrong as wrong:
-                faults.append((min(self._kept.size, entries), wrong.code, str(wrong)))
+                faults.append((wrong.code, str(wrong)))
         if self._trusted:
             if not any(key in self.keys for key in self._trusted):
                 given = ", ".join(key.text for key in self._trusted)
-                faults.append((-1, "verify.untrusted", f"the log is not one of {given}"))
-            if self.size < entries:
-                message = "no checkpoint covers this entry or any after it"
-                faults.append((self.size, "verify.unsigned", message))
+                faults.append(("verify.untrusted", f"the log is not one of {given}"))
+            if self._whole and self.size < entries:
+                message = f"no checkpoint covers entry {self.size} or any after it"
+                faults.append(("verify.unsigned", message))
         return faults
 
     def _check(self, note: object, signer: Key, extensions: tuple[str, ...]) -> None:
