@@ -18,6 +18,7 @@ import re
 import secrets
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -224,6 +225,7 @@ class Home:
         *,
         policy: Bundle | None,
         owner: str,
+        share_with: Sequence[str] = (),
     ) -> DatasetRecord:
         """Registers a dataset: policy, data and budget, all or nothing.
 
@@ -231,9 +233,11 @@ class Home:
           name: Name of the dataset.
           data: CSV, Parquet or npz file.
           schema: Its declaration.
-          make_filter: Called with the population; returns the privacy filter.
+          make_filter: Called with the population; returns the privacy filter, or None if the
+            dataset has no budget of its own.
           policy: The owner's policy; without one every request is denied.
           owner: Who registers.
+          share_with: Datasets over the same people, whose budgets are charged for this one too.
         """
         _checked_name(name)
         if any(record.name == name for record in self.ledger.datasets()):
@@ -242,7 +246,7 @@ class Home:
             )
         bundle = self.admit_bundle(policy) if policy is not None else None
         manifest = self.store.add(data, schema)
-        privacy_filter: PrivacyFilter = make_filter(manifest.population)
+        privacy_filter: PrivacyFilter | None = make_filter(manifest.population)
         self.ledger.register(
             name=name,
             version=manifest.version,
@@ -251,6 +255,24 @@ class Home:
             description=schema.public_description(),
             privacy_filter=privacy_filter,
             bundle=bundle,
+            share_with=share_with,
+        )
+        return self.ledger.dataset(name)
+
+    def update(self, name: str, data: Path, schema: DatasetSchema, *, by: str) -> DatasetRecord:
+        """Replaces a dataset's rows by a new version; its people keep what they have spent.
+
+        Raises:
+          InvalidInput: If these rows were registered before, as any dataset.
+        """
+        self.ledger.dataset(name)
+        manifest = self.store.add(data, schema)
+        self.ledger.new_version(
+            name,
+            version=manifest.version,
+            population=manifest.population,
+            description=schema.public_description(),
+            by=by,
         )
         return self.ledger.dataset(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -16,7 +16,7 @@ from sytff_policy.client.domain import login_name
 from sytff_policy.datasets import DatasetSchema, NumericFeature, schema_from_flags
 from sytff_policy.errors import InvalidInput
 from sytff_policy.home import Home, bundle_from
-from sytff_policy.ledger import DatasetRecord
+from sytff_policy.ledger import BudgetRecord, DatasetRecord, Scope
 from sytff_policy.policy import template
 from sytff_policy.privacy import PrivacyFilter
 from sytff_policy.rendering import budget_text
@@ -33,8 +33,17 @@ def add_to(app: typer.Typer) -> None:
 def register(
     name: Annotated[str, typer.Argument(help="What requests will call the dataset.")],
     data: Annotated[Path, typer.Option(help="CSV, Parquet or .npz file.")],
-    epsilon: Annotated[str, typer.Option(help="Privacy budget: epsilon.")],
-    delta: Annotated[str, typer.Option(help="Privacy budget: delta, below 1 / people.")],
+    epsilon: Annotated[str | None, typer.Option(help="Privacy budget: epsilon.")] = None,
+    delta: Annotated[
+        str | None, typer.Option(help="Privacy budget: delta, below 1 / people.")
+    ] = None,
+    share_budget_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Dataset over the same people: requests on this one are charged to its budget. "
+            "Repeatable; with --epsilon too, this one has a budget of its own besides."
+        ),
+    ] = None,
     unit: Annotated[
         str | None, typer.Option(help="Column that says whose row it is: the privacy unit.")
     ] = None,
@@ -56,7 +65,7 @@ def register(
         str, typer.Option("--filter", help="How spending is added up: rdp, zcdp or sum.")
     ] = "rdp",
     order: Annotated[
-        int | None, typer.Option(help="RDP order; planned from --expect if not given.")
+        str | None, typer.Option(help="RDP order, such as 8 or 4.5; planned if not given.")
     ] = None,
     requests: Annotated[
         int, typer.Option(help="Requests that a sum filter shares delta over.")
@@ -82,16 +91,26 @@ def register(
     nothing taken back.
     """
     declared = _schema(schema, unit, features, label)
-    budget = decimal_option("--epsilon", epsilon), decimal_option("--delta", delta)
+    shared = share_budget_with or []
+    make = _maker(
+        shared,
+        filter_kind,
+        epsilon,
+        delta,
+        order=order,
+        requests=requests,
+        expect=expect,
+    )
     bundle = bundle_from(policy) if policy is not None else template("starter")
     with opened(home) as node:
         record = node.register(
             name,
             data,
             declared,
-            _filter_maker(filter_kind, *budget, order=order, requests=requests, expect=expect),
+            make,
             policy=bundle,
             owner=login_name(),
+            share_with=shared,
         )
         if policy is None:
             err.print("No --policy was given: the starter policy is active. See docs/policies.")
@@ -129,6 +148,66 @@ def show_dataset(name: str, home: HomeOption = None, as_json: JsonOption = False
         show(_document(node, record), as_json, _text(node, record))
 
 
+@dataset_app.command("update")
+def update(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    data: Annotated[Path, typer.Option(help="CSV, Parquet or .npz file with the new rows.")],
+    unit: Annotated[str | None, typer.Option(help="As in `register`.")] = None,
+    features: Annotated[str | None, typer.Option(help="As in `register`.")] = None,
+    label: Annotated[str | None, typer.Option(help="As in `register`.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Schema as a JSON file, instead of the three flags.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace a dataset's rows by a new version.
+
+    The people keep what they have spent: budget, filter, caps and policy stay as they are.
+    """
+    declared = _schema(schema, unit, features, label)
+    with opened(home) as node:
+        record = node.update(name, data, declared, by=login_name())
+        show(_document(node, record), as_json, _text(node, record))
+
+
+@dataset_app.command("cap")
+def cap(
+    name: Annotated[str, typer.Argument(help="The dataset; its first budget is capped.")],
+    epsilon: Annotated[
+        str | None, typer.Option(help="The most that may be used, at the budget's delta.")
+    ] = None,
+    researcher: Annotated[
+        str | None, typer.Option(help="Whom to cap; * caps everyone without a cap of their own.")
+    ] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="Which organization to cap, all its people together; or *.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the cap away.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cap what a researcher or an organization may use of a dataset's budget.
+
+    What was used before counts. A cap gives nobody a right to that much: the budget may be used
+    up by others before.
+    """
+    subjects = {"researcher": researcher, "organization": organization}
+    chosen = [(scope, subject) for scope, subject in subjects.items() if subject]
+    if len(chosen) != 1:
+        raise InvalidInput("--researcher", "is needed, or --organization: one of both")
+    if (epsilon is None) != remove:
+        raise InvalidInput("--epsilon", "is needed, or --remove: one of both")
+    amount = None if epsilon is None else decimal_option("--epsilon", epsilon)
+    scope, subject = chosen[0]
+    with opened(home) as node:
+        node.ledger.cap(name, cast(Scope, scope), subject, amount, by=login_name())
+        budget = node.ledger.dataset(name).budgets[0].name
+        document = {"budget": budget, "scope": scope, "subject": subject, "epsilon": epsilon}
+        what = "has no cap" if epsilon is None else f"may use epsilon {epsilon}"
+        show(document, as_json, f"{scope} {subject} {what} of the budget of {budget}")
+
+
 def _schema(
     file: Path | None, unit: str | None, features: str | None, label: str | None
 ) -> DatasetSchema:
@@ -146,12 +225,28 @@ def _schema(
     return schema_from_flags(unit=unit, features=features, label=label)
 
 
+def _maker(
+    shared: list[str], kind: str, epsilon: str | None, delta: str | None, **options: Any
+) -> Callable[[int], PrivacyFilter | None]:
+    """Makes the dataset's own filter; None for one that only shares others' budgets."""
+    if epsilon is None and delta is None and shared:
+        return lambda population: None
+    if epsilon is None or delta is None:
+        raise InvalidInput(
+            "--epsilon" if epsilon is None else "--delta",
+            "is needed",
+            remedy="Or give --share-budget-with NAME and neither of both.",
+        )
+    amount, chance = decimal_option("--epsilon", epsilon), decimal_option("--delta", delta)
+    return _filter_maker(kind, amount, chance, **options)
+
+
 def _filter_maker(
     kind: str,
     epsilon: Decimal,
     delta: Decimal,
     *,
-    order: int | None,
+    order: str | None,
     requests: int,
     expect: list[str] | None,
 ) -> Callable[[int], PrivacyFilter]:
@@ -176,6 +271,10 @@ def _document(node: Home, record: DatasetRecord) -> dict[str, Any]:
         "filter": record.filter.to_json(),
         "policy": record.bundle,
         "budget": record.budget().to_json(),
+        "budgets": [
+            {"name": budget.name, "filter": budget.filter.to_json(), **budget.view().to_json()}
+            for budget in record.budgets
+        ],
     }
 
 
@@ -188,6 +287,11 @@ def _text(node: Home, record: DatasetRecord) -> str:
             f"  {features.name} {record.description['feature_shape']}: train_data_id {features.id}",
             f"  {label.name}: label_data_id {label.id}",
             f"  filter {record.filter.kind}{parameters}; policy {record.bundle or 'none'}",
-            f"  {budget_text(record.budget())}",
+            *(_budget_line(record, budget) for budget in record.budgets),
         ]
     )
+
+
+def _budget_line(record: DatasetRecord, budget: BudgetRecord) -> str:
+    of = "" if budget.name == record.name else f" (budget of {budget.name})"
+    return f"  {budget_text(budget.view())}{of}"

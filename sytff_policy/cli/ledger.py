@@ -66,6 +66,12 @@ def verify(
     file: Annotated[
         Path | None, typer.Argument(help="An export. Default: the node's own ledger.")
     ] = None,
+    recompute: Annotated[
+        str | None,
+        typer.Option(
+            help="pld: state too what was executed of every budget, by privacy loss distributions."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -74,14 +80,16 @@ def verify(
     The check has its own code and recomputes everything from the entries. Exit code 5 if anything
     is wrong; every fault is named with its entry.
     """
+    if recompute not in (None, "pld"):
+        raise InvalidInput("--recompute", "is no way to recompute", value=recompute, limit="pld")
     if file is not None:
         if not file.is_file():
             raise InvalidInput("FILE", "no such file", value=str(file))
         with file.open("rb") as stream:
-            report = verify_export(stream)
+            report = verify_export(stream, recompute=recompute)
     else:
         with opened(home) as node:
-            report = node.ledger.verify()
+            report = node.ledger.verify(recompute=recompute)
     show(report.to_json(), as_json, report_text(report))
     return Exit.DONE if report.ok else Exit.UNVERIFIED
 
@@ -108,9 +116,16 @@ def export(
 
 def report_text(report: Report) -> str:
     """A report in a few lines."""
+    tight = [
+        f"  executed of {name}: "
+        + ("too much to recompute" if epsilon is None else f"epsilon {epsilon:.4f} by PLD")
+        for name, epsilon in (report.tight or {}).items()
+    ]
     if report.ok:
-        return f"Verified: {report.entries} entries, head {report.head}"
+        return "\n".join([f"Verified: {report.entries} entries, head {report.head}", *tight])
     lines = [f"NOT verified: {len(report.faults)} faults in {report.entries} entries"]
+    if report.first is not None:
+        lines.append(f"first fault: entry {report.first.seq}: {report.first.message}")
     lines += [f"  entry {fault.seq}: {fault.message} [{fault.code}]" for fault in report.faults]
     return "\n".join(lines)
 

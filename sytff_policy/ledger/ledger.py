@@ -310,10 +310,15 @@ class Ledger:
             count += 1
         return count
 
-    def verify(self) -> Report:
-        """Verifies the stored log, and that the book beside it is the one its entries make."""
+    def verify(self, *, recompute: str | None = None) -> Report:
+        """Verifies the stored log, and that the book beside it is the one its entries make.
+
+        Args:
+          recompute: As in `verify_export`.
+        """
         with self.store.read() as connection:
-            report = verify_entries((entry.hash, entry.leaf) for entry in log.read(connection))
+            pairs = ((entry.hash, entry.leaf) for entry in log.read(connection))
+            report = verify_entries(pairs, recompute=recompute)
             report.faults.extend(compare(connection, report))
         return report
 
