@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from sytff_policy.cli.common import HomeOption, JsonOption, opened, out, print_json, show
-from sytff_policy.cli.planning import decimal_option, expected_workloads
+from sytff_policy.cli.planning import decimal_option, expected_workloads, planned
+from sytff_policy.cli.plotting import check_plot_file, plot_plan
 from sytff_policy.client.domain import login_name
-from sytff_policy.errors import InvalidInput
-from sytff_policy.privacy import InvalidFilter, Plan, plan
+from sytff_policy.privacy import Choice, Plan
 from sytff_policy.rendering import budget_text, short
 
 budget_app = typer.Typer(help="Look at budgets, plan and grant them.", no_args_is_help=True)
@@ -59,57 +60,79 @@ def plan_budget(
     expect: Annotated[
         list[str] | None,
         typer.Option(
-            help="An expected run: rounds=..,clients_per_round=..,noise_multiplier=.. Repeatable."
+            help="An expected run: rounds=..,clients_per_round=..,noise_multiplier=.. and, with "
+            "an evaluation, evaluation_noise=... Repeatable."
         ),
+    ] = None,
+    requests: Annotated[
+        int | None,
+        typer.Option(help="Requests that a sum filter shares delta over. Default: planned."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw what each order admits to this .svg or .png file."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare filters and orders on the workloads you expect, and recommend one.
 
     The filter of a dataset is fixed at registration, and one that suits other workloads can admit
-    next to nothing of yours.
+    next to nothing of yours. Nothing is registered and no node is needed.
     """
+    if plot is not None:
+        check_plot_file(plot)
     budget = decimal_option("--epsilon", epsilon), decimal_option("--delta", delta)
-    try:
-        made = plan(*budget, expected_workloads(expect, population))
-    except InvalidFilter as error:
-        raise InvalidInput("--epsilon", str(error), value=epsilon) from None
+    made = planned(*budget, expected_workloads(expect, population), requests=requests)
+    if plot is not None:
+        plot_plan(made, plot)
     if as_json:
-        print_json(
-            {
-                "recommended": made.best.to_json(),
-                "choices": [choice.to_json() for choice in made.choices],
-            }
-        )
+        print_json(made.to_json())
     else:
         _print(made)
 
 
+SHOWN = 6
+"""How many of the best choices the table shows, besides the best of each kind."""
+
+
 def _print(made: Plan) -> None:
-    table = Table(title="What each choice admits, best first")
-    table.add_column("filter")
-    for number, workload in enumerate(made.workloads, start=1):
-        table.add_column(
-            f"run {number}: {workload.rounds} rounds, {workload.clients_per_round} of "
-            f"{workload.population}, noise {workload.noise_multiplier:f}"
+    for index, workload in enumerate(made.workloads):
+        evaluation = workload.evaluation_noise
+        evaluated = "" if evaluation is None else f", evaluated with noise {evaluation:f}"
+        table = Table(
+            title=f"run {index + 1}: {workload.rounds} rounds, {workload.clients_per_round} of "
+            f"{workload.population} people, noise {workload.noise_multiplier:f}{evaluated}",
+            title_justify="left",
         )
-    rows = list(made.choices[:8])
-    rows += [c for kind in ("zcdp", "sum") if (c := made.best_of(kind)) and c not in rows]
-    for choice in rows:
-        parameters = ", ".join(f"{k} {v}" for k, v in choice.filter.parameters().items())
-        table.add_row(
-            f"{choice.filter.kind} {parameters}",
-            *(
-                f"{runs} runs (first: epsilon {short(epsilon)}), or {rounds} rounds"
-                for runs, epsilon, rounds in zip(
-                    choice.admitted, choice.epsilon_each, choice.rounds, strict=True
-                )
-            ),
-        )
-    out.print(table)
-    best = made.best.filter
+        table.add_column("filter", no_wrap=True)
+        for title in ("runs that fit", "each takes", "alone is", "rounds in one run"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for choice in _shown(made):
+            table.add_row(_label(choice, made), *_cells(choice, index))
+        out.print(table)
     out.print(
-        f"Recommended: {best.kind} {best.parameters() or ''}: it admits most of the run that "
-        "it admits least of.",
+        "Best choices first. each takes: part of the budget's epsilon. alone is: epsilon of one "
+        "run by itself. * recommended. + the textbook's order.",
         markup=False,
+    )
+    out.print(f"Recommended: {made.why}", markup=False)
+
+
+def _shown(made: Plan) -> list[Choice]:
+    more = [made.best, made.naive, *(made.best_of(kind) for kind in ("rdp", "zcdp", "sum"))]
+    rows = [*made.choices[:SHOWN], *(choice for choice in more if choice is not None)]
+    return list({choice.name: choice for choice in rows}.values())
+
+
+def _label(choice: Choice, made: Plan) -> str:
+    naive = made.naive is not None and choice.name == made.naive.name
+    return choice.name + (" *" if choice.name == made.best.name else "") + (" +" if naive else "")
+
+
+def _cells(choice: Choice, index: int) -> tuple[str, ...]:
+    return (
+        str(choice.admitted[index]),
+        short(choice.cost_each[index]),
+        short(choice.epsilon_each[index]),
+        str(choice.rounds[index]),
     )

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from sytff_policy.errors import InvalidInput
 from sytff_policy.privacy import (
     InvalidFilter,
+    Plan,
     PrivacyFilter,
     RunMechanism,
     make_filter,
@@ -15,19 +16,39 @@ from sytff_policy.privacy import (
 )
 
 KEYS = ("rounds", "clients_per_round", "noise_multiplier", "evaluation_noise")
+LARGEST = Decimal(1_000_000)
+SMALLEST = Decimal("1e-30")
+MAX_LENGTH = 64
 
 
 def decimal_option(flag: str, text: str) -> Decimal:
     """An exact positive number; epsilon is cut down to a multiple of 1e-9."""
     try:
-        value = Decimal(text)
+        value = Decimal(text) if len(text) <= MAX_LENGTH else Decimal("nan")
     except InvalidOperation:
         raise InvalidInput(flag, "is not a number", value=text) from None
     if not (value.is_finite() and value > 0):
-        raise InvalidInput(flag, "must be a finite number above 0", value=text)
+        raise InvalidInput(flag, "must be a finite number above 0", value=text[:MAX_LENGTH])
+    if not SMALLEST <= value <= LARGEST:
+        raise InvalidInput(flag, "is out of range", value=text, limit=f"{SMALLEST} to {LARGEST}")
     if flag == "--delta" and not value < 1:
         raise InvalidInput(flag, "must be below 1", value=text, remedy="Below 1 / people.")
-    return value if flag == "--delta" else on_grid(value)
+    if flag == "--epsilon" and not on_grid(value) > 0:
+        raise InvalidInput(flag, "must be at least 1e-9", value=text)
+    return on_grid(value) if flag == "--epsilon" else value
+
+
+def planned(
+    epsilon: Decimal, delta: Decimal, workloads: list[RunMechanism], *, requests: int | None = None
+) -> Plan:
+    """The plan for a budget, which must be a promise for this many people."""
+    _check_delta(delta, workloads[0].population)
+    if requests is not None and not requests >= 1:
+        raise InvalidInput("--requests", "must be at least 1", value=requests)
+    try:
+        return plan(epsilon, delta, workloads, sum_requests=requests)
+    except InvalidFilter as error:
+        raise InvalidInput("--epsilon", str(error), value=epsilon) from None
 
 
 def expected_workloads(expect: list[str] | None, population: int) -> list[RunMechanism]:
@@ -44,24 +65,18 @@ def planned_filter(
     delta: Decimal,
     workloads: list[RunMechanism],
     *,
-    order: int | None,
+    order: int | str | None,
     requests: int,
 ) -> PrivacyFilter:
     """The filter of a kind that admits most of the expected workloads."""
-    population = workloads[0].population
-    if not delta * population < 1:
-        raise InvalidInput(
-            "--delta",
-            f"must be below 1 / people = 1/{population}",
-            value=delta,
-            remedy="Otherwise publishing one random person entirely would be allowed.",
-        )
+    _check_delta(delta, workloads[0].population)
     try:
         if kind == "rdp" and order is not None:
             return make_filter("rdp", epsilon, delta, order=order)
         if kind == "sum":
             return make_filter("sum", epsilon, delta, requests=requests)
-        choice = plan(epsilon, delta, workloads, sum_requests=requests).best_of(kind)
+        made = plan(epsilon, delta, workloads, sum_requests=requests)
+        choice = made.best if made.best.filter.kind == kind else made.best_of(kind)
     except InvalidFilter as error:
         raise InvalidInput("--filter", str(error), value=kind) from None
     if choice is None:
@@ -73,6 +88,16 @@ def planned_filter(
             limit=None if known else "rdp, zcdp, sum",
         )
     return choice.filter
+
+
+def _check_delta(delta: Decimal, population: int) -> None:
+    if not delta * population < 1:
+        raise InvalidInput(
+            "--delta",
+            f"must be below 1 / people = 1/{population}",
+            value=delta,
+            remedy="Otherwise publishing one random person entirely would be allowed.",
+        )
 
 
 def _workload(text: str, population: int) -> RunMechanism:

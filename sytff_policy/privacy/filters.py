@@ -208,9 +208,9 @@ class RdpFilter(PrivacyFilter):
 
     Args:
       epsilon, delta: The budget.
-      order: An integer in 2..256, or tenths between 2 and 32 (a `Decimal`, or its text). Charges
-        at integers are exact before rounding; in between they are a proved upper bound
-        (`sytff_policy.privacy.exact`). `budget plan` shows what each order admits.
+      order: An integer in 2..256, or a `Decimal` of at most two places between 2 and 32, or its
+        text. Charges at integers are exact before rounding; in between they are a proved upper
+        bound (`sytff_policy.privacy.exact`). `budget plan` shows what each order admits.
     """
 
     kind = "rdp"
@@ -400,9 +400,12 @@ def _order(value: int | Decimal | str) -> int | Decimal:
             raise InvalidFilter(f"order {value} must be in 2..{MAX_ORDER}")
         if order == order.to_integral_value():
             order = int(order)
-        elif not (order < MAX_FRACTIONAL_ORDER and order * 10 == (order * 10).to_integral_value()):
+        elif not (
+            order < MAX_FRACTIONAL_ORDER and order * 100 == (order * 100).to_integral_value()
+        ):
             raise InvalidFilter(
-                f"order {value} must be an integer, or below {MAX_FRACTIONAL_ORDER} and in tenths"
+                f"order {value} must be an integer, or have two decimals below "
+                f"{MAX_FRACTIONAL_ORDER}"
             )
     if not 2 <= order <= MAX_ORDER:
         raise InvalidFilter(f"order {value} must be in 2..{MAX_ORDER}")

@@ -71,9 +71,11 @@ def filter_of(document: Any) -> FilterState:
     kind = document["kind"]
     if kind not in _PARAMETERS:
         raise Wrong("verify.filter", f"unknown filter {kind!r}")
-    common = ("kind", "neighbouring_relation", "epsilon", "delta")
-    keys(document, frozenset((*common, *_PARAMETERS[kind])))
-    if document["neighbouring_relation"] != "add_or_remove_one":
+    # Ledgers of the first format name neither relation nor certificate; there was no choice.
+    unnamed = frozenset({"neighbouring_relation", "certificate"})
+    wanted = frozenset(("kind", "epsilon", "delta", *_PARAMETERS[kind])) - unnamed
+    keys(document, wanted, unnamed if kind == "sum" else unnamed - {"certificate"})
+    if document.get("neighbouring_relation", "add_or_remove_one") != "add_or_remove_one":
         raise Wrong("verify.filter", "charges are for add_or_remove_one neighbours alone")
     if document.get("certificate", "pld-1") != "pld-1":
         raise Wrong("verify.filter", "the requests are certified by an unknown method")
@@ -98,8 +100,10 @@ def _parameter(document: Any) -> int | Decimal:
     if not isinstance(document["order"], str):
         return integer(document["order"], 2, 256)
     order = number(document["order"])
-    if not 2 < order < 32 or order % 1 == 0 or order * 10 % 1:
-        raise Wrong("verify.filter", f"{order} is no order: integers, and tenths from 2 to 32")
+    if not 2 < order < 32 or order % 1 == 0 or order * 100 % 1:
+        raise Wrong(
+            "verify.filter", f"{order} is no order: integers, and two decimals from 2 to 32"
+        )
     return order
 
 
