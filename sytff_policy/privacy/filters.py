@@ -33,7 +33,12 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from sytff_policy.canonical import decimal_text
-from sytff_policy.privacy.certificate import CERTIFICATE, certified_epsilon, rdp_of
+from sytff_policy.privacy.certificate import (
+    CERTIFICATE,
+    certified_epsilon,
+    rdp_of,
+    renyi_epsilon,
+)
 from sytff_policy.privacy.events import (
     Event,
     Gaussian,
@@ -147,6 +152,13 @@ class PrivacyFilter(ABC):
             if not isinstance(part.event, self.covers):
                 raise _unsupported(part.event, self.kind)
         return self._charge(live) if live else self.zero
+
+    def quick_charge(self, event: Event) -> Loss:
+        """A charge that is never below `charge` and is found in about a millisecond.
+
+        What it admits, `charge` admits: searches for affordable requests go by it.
+        """
+        return self.charge(event)
 
     @abstractmethod
     def _charge(self, live: tuple[Repeated, ...]) -> Loss:
@@ -330,6 +342,10 @@ class SumFilter(PrivacyFilter):
 
     def _charge(self, live: tuple[Repeated, ...]) -> Loss:
         return Loss((certified_epsilon(live, self.request_delta), Decimal(1)))
+
+    def quick_charge(self, event: Event) -> Loss:
+        live = tuple(part for part in _parts(event, self.kind) if part.count)
+        return Loss((renyi_epsilon(live, self.request_delta), Decimal(1))) if live else self.zero
 
     def epsilon_of(self, total: Loss) -> Decimal:
         return total.values[0]
