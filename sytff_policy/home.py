@@ -2,7 +2,7 @@
 
 HOME/
   node.json     format, id, the operator's settings
-  ledger.db     the ledger
+  ledger.db     the ledger, unless node.json names a PostgreSQL database as `ledger`
   datasets/     stored versions
   bundles/      policies, by digest
   runs/         one folder per run: job, log, results
@@ -110,7 +110,7 @@ class Home:
         self.folder = folder
         self.node_id: str = settings["node_id"]
         self.custody = Custody.of(folder, settings)
-        ledger = Ledger.open(folder / "ledger.db")
+        ledger = Ledger.open(_ledger_of(folder, settings))
         try:
             # Before anything relies on the database: it must be the one that was witnessed.
             self.ledger, self.checkpoints = self.custody.open(ledger)
@@ -128,7 +128,8 @@ class Home:
 
         Args:
           folder: Its folder.
-          custody: `signer` and `witness` as in node.json; else both lie in the folder.
+          custody: `signer`, `witness` and `ledger` (a database's URL) as in node.json; what is
+            not named lies in the folder.
 
         Raises:
           InvalidInput: If something is there already.
@@ -147,7 +148,7 @@ class Home:
         settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}, **(custody or {})}
         held = Custody.of(folder, settings)
         held.make_key()
-        Ledger.create(folder / "ledger.db", node_id).close()
+        Ledger.create(_ledger_of(folder, settings), node_id).close()
         settings |= held.settings()
         # Last, so that a folder with settings is a whole node.
         (folder / "node.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -156,7 +157,14 @@ class Home:
     @staticmethod
     def view(folder: Path) -> LedgerView:
         """A node's ledger for reading alone: nothing is checked, settled or signed."""
-        return LedgerView(folder / "ledger.db", Custody.of(folder, _settings(folder)))
+        settings = _settings(folder)
+        return LedgerView(_ledger_of(folder, settings), Custody.of(folder, settings))
+
+    @staticmethod
+    def upgrade(folder: Path) -> None:
+        """Brings a node's ledger to the schema of this release; there is no way back."""
+        settings = _settings(folder)
+        Ledger.create(_ledger_of(folder, settings), settings["node_id"]).close()
 
     @property
     def runs_dir(self) -> Path:
@@ -409,6 +417,11 @@ def parse_request(home: Home, document: Any, *, where: str = "") -> TrainRequest
 def bundle_from(folder: Path) -> Bundle:
     """An owner's bundle from a folder."""
     return load_bundle(folder, DATASET_PACKAGE)
+
+
+def _ledger_of(folder: Path, settings: dict[str, Any]) -> Path | str:
+    """Where a node's ledger is: a file in its folder, or the database that node.json names."""
+    return str(settings["ledger"]) if "ledger" in settings else folder / "ledger.db"
 
 
 def _fingerprint(folder: Path) -> tuple[Any, ...]:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sytff_policy.cli.common import Exit, HomeOption, JsonOption, opened, print_json, show
+from sytff_policy.cli.common import Exit, HomeOption, JsonOption, opened, out, print_json, show
 from sytff_policy.errors import InvalidInput, NotFound
+from sytff_policy.home import Home
 from sytff_policy.ledger import Entry
 from sytff_policy.ledger.verify import Report, verify_export
 
@@ -92,6 +93,17 @@ def verify(
             report = node.ledger.verify(recompute=recompute)
     show(report.to_json(), as_json, report_text(report))
     return Exit.DONE if report.ok else Exit.UNVERIFIED
+
+
+@ledger_app.command("upgrade")
+def upgrade(home: HomeOption = None) -> None:
+    """Bring the ledger to this release's schema. Make a backup before: there is no way back."""
+    if home is None:
+        raise InvalidInput(
+            "--home", "no node is named", remedy="Give --home DIR, or set SYTFF_HOME."
+        )
+    Home.upgrade(home)
+    out.print(f"The ledger of {home} is of this release's schema.", markup=False)
 
 
 @ledger_app.command("export")

@@ -18,10 +18,17 @@ def add_to(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an empty PostgreSQL database for the ledger, such as "
+            "postgresql+psycopg://sytff@/ledger?host=/run/postgresql. Default: a file in DIR."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a new node in DIR: its ledger, its key, its places for data and policies."""
-    with Home.create(folder) as home:
+    with Home.create(folder, {} if ledger is None else {"ledger": ledger}) as home:
         show(
             {"home": str(folder), "node_id": home.node_id},
             as_json,

@@ -91,7 +91,7 @@ class LogTree:
         last = self._last
         new: list[bytes] = []
         activated: list[int] = []
-        for rows in connection.execution_options(yield_per=5000).execute(query).partitions():
+        for rows in connection.execute(query.execution_options(yield_per=5000)).partitions():
             for count, (seq, text, kind) in enumerate(rows, start=start):
                 if seq != count:
                     raise Forked(count, count, "the numbering of its own entries")

@@ -132,5 +132,6 @@ def read(
     if limit is None and subject is None:
         # Of the statement, not of the connection: what comes after it must not be streamed.
         query = query.execution_options(yield_per=1000)
-    for row in connection.execute(query):
-        yield Entry(row.seq, row.hash, row.leaf)
+    with connection.execute(query) as rows:
+        for row in rows:
+            yield Entry(row.seq, row.hash, row.leaf)

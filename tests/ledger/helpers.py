@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from decimal import Decimal
 from typing import Any
 
@@ -38,7 +39,8 @@ def reserve(
     organization: str = "",
 ) -> str:
     """Reserves a run; returns its id."""
-    number = next(_counter)
+    # Of this process: others may reserve in the same ledger.
+    number = os.getpid() * 100_000 + next(_counter)
     record = ledger.dataset(dataset)
     request = request_for(mechanism, number)
     body = {
