@@ -1,16 +1,17 @@
 """The one spelling of a document: RFC 8785, with code of its own.
 
 The quick check asks the standard library's encoder. It writes what RFC 8785 prescribes but for
-three things, each of which is looked for and sends the document to the slow check: floats, whose
-spelling differs; integers beyond 2**53 - 1, which have none; and keys beyond the basic plane's
-surrogates, whose order differs. A key that stands twice shows too: it is read once, and the
-encoder's text is then shorter.
+three things, each of which is looked for: doubles with an exponent, whose spelling differs, and
+which are put right in its text; integers beyond 2**53 - 1, which have no form; and texts beyond
+the basic plane's surrogates, whose order may differ, and which go to the slow check. A key that
+stands twice shows too: it is read once, and the encoder's text is then shorter.
 """
 
 from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 _LARGEST_INTEGER = 2**53 - 1
@@ -22,15 +23,12 @@ class NotCanonical(ValueError):
 
 
 class Decoder:
-    """Decodes documents and says whether they were in canonical form.
-
-    Attributes:
-      plain: Whether the last document holds nothing that the quick encoder would spell otherwise.
-    """
+    """Decodes documents and says whether they were in canonical form."""
 
     def __init__(self) -> None:
-        self.plain = True
+        self._plain = True
         self._canonical = True
+        self._odd: list[tuple[str, str]] = []
         self._decode = json.JSONDecoder(
             parse_float=self._float, parse_int=_integer, parse_constant=_constant
         ).decode
@@ -41,24 +39,49 @@ class Decoder:
         Raises:
           ValueError, RecursionError: If it is not JSON.
         """
-        self.plain = text.isascii() or max(text) < "\ud800"
+        self._plain = text.isascii() or max(text) < "\ud800"
         self._canonical = True
+        self._odd.clear()
         document = self._decode(text)
         if not self._canonical:
             return document, False
-        return document, (_encode(document) if self.plain else canonical_text(document)) == text
+        if self._plain:
+            quick = _encode(document)
+            if (self._put_right(quick) if self._odd else quick) == text:
+                return document, True
+            if not self._odd:
+                return document, False
+        return document, canonical_text(document) == text
 
     def text(self, document: Any) -> str:
         """Canonical text of a part of the last document."""
-        return _encode(document) if self.plain else canonical_text(document)
+        quick = _encode(document) if self._plain else ""
+        if quick and not any(other in quick for other, _ in self._odd):
+            return quick
+        return canonical_text(document)
+
+    def _put_right(self, quick: str) -> str:
+        """The encoder's text with its doubles spelled canonically, where they were read in order.
+
+        Should one be taken for a piece of a text, the result is no canonical form, and is not what
+        was read either, because that holds the text as it is.
+        """
+        pieces, start = [], 0
+        for other, spelled in self._odd:
+            place = quick.find(other, start)
+            if place < 0:
+                return ""
+            pieces += [quick[start:place], spelled]
+            start = place + len(other)
+        return "".join([*pieces, quick[start:]])
 
     def _float(self, text: str) -> float:
         value = float(text)
-        spelled = float_text(value)
+        spelled = _spelled(value)
         if spelled != text:
             self._canonical = False
-        elif spelled != repr(value):
-            self.plain = False
+        elif spelled != (other := repr(value)):
+            self._odd.append((other, spelled))
         return value
 
 
@@ -95,6 +118,9 @@ def float_text(value: float) -> str:
     power = point - 1
     mantissa = text[0] + (f".{text[1:]}" if len(text) > 1 else "")
     return f"{sign}{mantissa}e{'+' if power > 0 else '-'}{abs(power)}"
+
+
+_spelled = lru_cache(maxsize=65_536)(float_text)
 
 
 def _string(text: str) -> str:
