@@ -15,7 +15,7 @@ register), and watches what is spent (budget show). A researcher asks what a req
 (request check) and trains (train). An auditor reads and verifies the ledger (ledger verify).
 
 Exit codes: 0 done or allowed, 2 invalid input, 3 denied, 4 waiting for review, 5 the ledger does
-not verify, 1 anything else.
+not verify or is not the one that was witnessed, 1 anything else.
 """
 
 app = typer.Typer(
@@ -30,9 +30,9 @@ app = typer.Typer(
 
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
-    from sytff_policy.cli import budget, dataset, demo, ledger, node, policy, request, train
+    from sytff_policy.cli import budget, dataset, demo, keys, ledger, node, policy, request, train
 
-    for module in (node, dataset, budget, policy, request, train, ledger, demo):
+    for module in (node, dataset, budget, policy, request, train, ledger, keys, demo):
         module.add_to(app)
     as_json = "--json" in arguments
     try:

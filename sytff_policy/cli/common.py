@@ -8,13 +8,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
 
 from sytff_policy.errors import InvalidInput, SytffError
 from sytff_policy.home import Home
+from sytff_policy.ledger.view import LedgerView
 from sytff_policy.request import Researcher
 
 out = Console(soft_wrap=True, highlight=False)
@@ -62,6 +63,47 @@ def opened(folder: Path | None) -> Iterator[Home]:
         yield home
 
 
+@contextlib.contextmanager
+def viewed(folder: Path | None) -> Iterator[LedgerView]:
+    """The ledger of the node that --home names, for reading alone."""
+    if folder is None:
+        raise InvalidInput(
+            "--home", "no node is named", remedy="Give --home DIR, or set SYTFF_HOME."
+        )
+    with Home.view(folder) as view:
+        yield view
+
+
+def opened_file(file: Path) -> BinaryIO:
+    """A file to read.
+
+    Raises:
+      InvalidInput: If there is none.
+    """
+    if not file.is_file():
+        raise InvalidInput("FILE", "no such file", value=str(file))
+    return file.open("rb")
+
+
+def trusted_keys(given: list[str] | None) -> list[str]:
+    """Public keys from options: each a key, or a file with one a line.
+
+    Raises:
+      InvalidInput: If one is neither.
+    """
+    from sytff_policy.ledger.notes import NoteError, PublicKey
+
+    keys: list[str] = []
+    for item in given or []:
+        path = Path(item)
+        try:
+            lines = path.read_text(encoding="utf-8").split() if path.is_file() else [item]
+            keys += [PublicKey.parse(line).text for line in lines]
+        except (OSError, UnicodeDecodeError, NoteError) as error:
+            raise InvalidInput("--key", str(error)) from None
+    return keys
+
+
 def researcher_from(name: str | None, roles: list[str] | None) -> Researcher:
     """Who asks."""
     from sytff_policy._model import parse
@@ -93,10 +135,13 @@ def exit_code_of(error: SytffError) -> Exit:
     from sytff_policy.errors import InvalidInputs, NotFound
     from sytff_policy.home import HomeError, RequestDenied
     from sytff_policy.ledger import IdempotencyConflict
+    from sytff_policy.ledger.witness import WitnessError
 
     if isinstance(error, RequestDenied):
         review = error.decision.outcome is Outcome.REVIEW
         return Exit.REVIEW if review else Exit.DENIED
+    if isinstance(error, WitnessError):
+        return Exit.UNVERIFIED
     wrong_input = (InvalidInput, InvalidInputs, NotFound, HomeError, IdempotencyConflict)
     return Exit.INVALID if isinstance(error, wrong_input) else Exit.FAILED
 

@@ -10,6 +10,7 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy.engine import Connection
 
+from sytff_policy.canonical import canonical_bytes
 from sytff_policy.errors import NotFound
 from sytff_policy.ledger import log
 from sytff_policy.ledger.checkpoints import LogTree
@@ -69,6 +70,11 @@ class LedgerView:
         """Entries in order; filters as in `log.read`."""
         with self._store.read() as connection:
             yield from log.read(connection, **filters)
+
+    def size(self) -> int:
+        """How many entries the database holds."""
+        last = next(self.entries(newest_first=True, limit=1), None)
+        return 0 if last is None else last.seq + 1
 
     def checkpoint(self) -> Note | None:
         """The last signed checkpoint that is kept beside the database, if there is one."""
@@ -149,8 +155,6 @@ class LedgerView:
 
 def closing_line(note: Note) -> bytes:
     """The last line of an export."""
-    from sytff_policy.canonical import canonical_bytes
-
     return canonical_bytes({"checkpoint": note.signed_text}) + b"\n"
 
 
