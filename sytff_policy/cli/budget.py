@@ -105,14 +105,15 @@ def _print(made: Plan) -> None:
             title_justify="left",
         )
         table.add_column("filter", no_wrap=True)
-        for title in ("runs that fit", "each takes", "alone is", "rounds in one run"):
+        for title in ("runs that fit", "each takes", "alone is", "rounds in one"):
             table.add_column(title, justify="right", no_wrap=True)
         for choice in _shown(made):
             table.add_row(_label(choice, made), *_cells(choice, index))
         out.print(table)
     out.print(
         "Best choices first. each takes: part of the budget's epsilon. alone is: epsilon of one "
-        "run by itself. * recommended. + the textbook's order.",
+        "run by itself. rounds in one: how long a single run can be. * recommended. + the "
+        "textbook's order.",
         markup=False,
     )
     out.print(f"Recommended: {made.why}", markup=False)

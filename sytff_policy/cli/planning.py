@@ -106,6 +106,8 @@ def _workload(text: str, population: int) -> RunMechanism:
         key, _, value = part.partition("=")
         if key.strip() not in KEYS or not value:
             raise InvalidInput("--expect", "is not understood", value=part, limit=", ".join(KEYS))
+        if key.strip() in values:
+            raise InvalidInput("--expect", f"states {key.strip()} twice", value=text)
         values[key.strip()] = value.strip()
     missing = [key for key in KEYS[:3] if key not in values]
     if missing:

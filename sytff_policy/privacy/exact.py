@@ -106,10 +106,7 @@ def sampled_gaussian_rdp(
     Raises:
       UnboundedLoss: If z is 0.
     """
-    if isinstance(order, bool) or not (
-        (isinstance(order, int) and order >= 2)
-        or (isinstance(order, Decimal) and order.is_finite() and 2 < order < MAX_FRACTIONAL_ORDER)
-    ):
+    if not _is_order(order):
         raise ValueError(f"order {order!r} is not an integer >= 2 or a decimal in (2, 32)")
     if not 1 <= clients <= population:
         raise ValueError(f"sampling rate {clients}/{population} is not in (0, 1]")
@@ -127,6 +124,14 @@ def sampled_gaussian_rdp(
             return max(moment.ln(), Decimal(0)) / (order - 1)
         moment = _fractional_moment(rate, scale, Decimal(order))
         return max(moment.ln(), Decimal(0)) / (order - 1) + _CANCELLED
+
+
+def _is_order(order: object) -> bool:
+    if isinstance(order, int):
+        return order >= 2
+    if not (isinstance(order, Decimal) and order.is_finite() and order >= 2):
+        return False
+    return order < MAX_FRACTIONAL_ORDER or order == order.to_integral_value()
 
 
 def _integer_moment(rate: Decimal, scale: Decimal, order: int) -> Decimal:

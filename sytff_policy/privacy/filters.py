@@ -76,9 +76,15 @@ class UnsupportedEvent(UnboundedLoss):
 
 @dataclass(frozen=True)
 class Loss:
-    """Accumulated privacy loss in a filter's own units; one exact decimal per unit."""
+    """Accumulated privacy loss in a filter's own units; one exact decimal >= 0 per unit."""
 
     values: tuple[Decimal, ...]
+
+    def __post_init__(self) -> None:
+        for value in self.values:
+            # A negative loss would be a refund, and a NaN one that no comparison sees.
+            if not (isinstance(value, Decimal) and value.is_finite() and value >= 0):
+                raise ValueError(f"{value} is not a finite privacy loss >= 0")
 
     def __add__(self, other: Loss) -> Loss:
         if len(self.values) != len(other.values):
@@ -87,11 +93,10 @@ class Loss:
             return Loss(tuple(a + b for a, b in zip(self.values, other.values, strict=True)))
 
     def __sub__(self, other: Loss) -> Loss:
-        with precise():
-            result = Loss(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
-        if not all(value >= 0 for value in result.values):
+        if not other.fits(self):
             raise ValueError(f"{other} is more than {self}")
-        return result
+        with precise():
+            return Loss(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
 
     def fits(self, capacity: Loss) -> bool:
         """Whether every component is at most the capacity's. No tolerance."""
@@ -231,7 +236,7 @@ class RdpFilter(PrivacyFilter):
     def __init__(self, epsilon: Decimal, delta: Decimal, order: int | Decimal | str) -> None:
         super().__init__(epsilon, delta)
         self.order = _order(order)
-        if not self.capacity.values[0] > 0:
+        if not self.epsilon - self._constant > 0:
             raise InvalidFilter(
                 f"order {order} admits nothing at epsilon {epsilon} and delta {delta}: the "
                 f"conversion alone costs {self._constant}"
@@ -361,7 +366,7 @@ def make_filter(kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any) 
       InvalidFilter: For an unknown kind or parameters.
     """
     kinds = {"rdp": RdpFilter, "zcdp": ZcdpFilter, "sum": SumFilter}
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InvalidFilter(f"unknown filter {kind!r}; known: {', '.join(kinds)}")
     try:
         made: PrivacyFilter = kinds[kind](epsilon, delta, **parameters)
