@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sytff_policy.ledger import book, budgets, datasets
+from sytff_policy.ledger.columns import check_columns
 from sytff_policy.ledger.records import RunRecord
 from sytff_policy.ledger.schema import caps, node, runs, usage
 from sytff_policy.ledger.schema import versions as version_table
@@ -31,6 +32,7 @@ def compare(connection: Connection, report: Report) -> Iterator[Fault]:
         *_usage(connection, state),
     ):
         yield Fault(-1, "verify.book", message)
+    yield from check_columns(connection)
 
 
 def _datasets(connection: Connection, state: State) -> Iterator[str]:

@@ -31,14 +31,17 @@ NODE = "node-test"
 class Node:
     """A ledger with a key and a witness file."""
 
-    def __init__(self, folder: Path, *, log_every: int = 5, node: str = NODE) -> None:
+    def __init__(
+        self, folder: Path, where: str = "", *, log_every: int = 5, node: str = NODE
+    ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.path = folder / "ledger.db"
-        if not self.path.exists():
-            Ledger.create(self.path, node).close()
+        self.where = where or str(self.path)
+        if not (folder / "key").exists():
+            Ledger.create(self.where, node).close()
             FileSigner.generate(folder / "key", origin_of(node))
-        self.plain = Ledger.open(self.path)
+        self.plain = Ledger.open(self.where)
         self.witness = FileWitness(folder / "witness" / "checkpoint")
         self.signer: Signer = FileSigner.load(folder / "key")
         self.checkpoints = Checkpoints(
@@ -80,8 +83,8 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = Node(tmp_path / "node").begin()
+def node(tmp_path: Path, where: str) -> Iterator[Node]:
+    made = Node(tmp_path / "node", where).begin()
     yield made
     made.plain.close()
 
@@ -140,7 +143,7 @@ def test_many_threads_write_and_every_checkpoint_is_right(node: Node) -> None:
 
 
 def test_two_processes_write_by_turns_and_the_witness_moves_forwards(node: Node) -> None:
-    other = Node(node.folder)
+    other = Node(node.folder, node.where)
     other.checkpoints.open()
     sizes = []
     for writer in (node, other, node, other):
@@ -188,6 +191,30 @@ def test_a_key_is_not_used_twice(node: Node) -> None:
     assert node.verify().faults == []
 
 
+def _change(node: Node, statement: str) -> None:
+    with node.plain.store.write() as connection:
+        if node.plain.store.is_sqlite:
+            names = connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            )
+            for name in names.scalars().all():
+                connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        else:
+            connection.exec_driver_sql("ALTER TABLE entries DISABLE TRIGGER USER")
+        connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("column", ["kind", "dataset", "researcher", "subject"])
+def test_a_column_that_says_another_thing_than_its_leaf_is_found(node: Node, column: str) -> None:
+    """No hash covers the columns, and the node looks entries up by them."""
+    node.train()
+    assert node.plain.verify().ok
+    seq = node.kinds().index("settlement")
+    _change(node, f"UPDATE entries SET {column} = 'other' WHERE seq = {seq}")
+    faults = node.plain.verify().faults
+    assert (seq, "verify.column") in [(fault.seq, fault.code) for fault in faults]
+
+
 # --- What a forger may try ----------------------------------------------------------------------
 
 
@@ -231,10 +258,12 @@ def place_of(entries: list[dict[str, Any]], kind: str) -> int:
 
 
 @pytest.fixture
-def busy(node: Node) -> Node:
+def busy(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path / "node").begin()
     for _ in range(4):
-        node.train()
-    return node
+        made.train()
+    yield made
+    made.plain.close()
 
 
 def test_a_consistent_forgery_is_found_at_the_first_checkpoint_after_it(busy: Node) -> None:
