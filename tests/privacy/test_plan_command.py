@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -82,6 +84,20 @@ def test_the_same_plan_is_the_same_file(tmp_path: Path) -> None:
     for path in (one, other):
         assert run([*EXAMPLE, "--plot", str(path)]) == 0
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_documented_plans_are_what_the_command_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = Path(__file__).parents[2].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```console\n\$ sytff (budget plan .*?)\n(run 1:.*?)```", page, re.DOTALL)
+    assert len(shown) == 2
+    for command, printed in shown:
+        assert run(shlex.split(command.replace("\\\n", " "))) == 0
+        lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        documented = printed.splitlines()
+        assert lines[: len(documented)] == documented
 
 
 @pytest.mark.parametrize(
