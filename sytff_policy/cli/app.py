@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import click
 import typer
 
@@ -30,13 +32,9 @@ app = typer.Typer(
 
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
-    from sytff_policy.cli import budget, dataset, demo, keys, ledger, node, policy, request, train
-
-    for module in (node, dataset, budget, policy, request, train, ledger, keys, demo):
-        module.add_to(app)
     as_json = "--json" in arguments
     try:
-        result = app(args=arguments, prog_name="sytff", standalone_mode=False)
+        result = _tree()(args=arguments, prog_name="sytff", standalone_mode=False)
     except SytffError as error:
         return _report(error, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -51,6 +49,16 @@ def run(arguments: list[str]) -> int:
         err.print("interrupted")
         return Exit.FAILED
     return int(result) if isinstance(result, int) else Exit.DONE
+
+
+@functools.cache
+def _tree() -> typer.Typer:
+    """The application with its commands, which are added once however many lines are run."""
+    from sytff_policy.cli import budget, dataset, demo, keys, ledger, node, policy, request, train
+
+    for module in (node, dataset, budget, policy, request, train, ledger, keys, demo):
+        module.add_to(app)
+    return app
 
 
 def _report(error: SytffError, as_json: bool) -> int:
