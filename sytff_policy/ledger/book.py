@@ -7,7 +7,7 @@ that either both happen or neither does. The filters run in that same transactio
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ from sytff_policy.ledger.errors import (
 from sytff_policy.ledger.records import (
     BudgetRecord,
     DatasetRecord,
+    Limit,
     RunRecord,
     Standing,
     UsageRecord,
@@ -37,6 +38,20 @@ from sytff_policy.ledger.records import (
 from sytff_policy.ledger.schema import idempotency, runs, usage
 from sytff_policy.privacy import Loss, RunMechanism
 from sytff_policy.privacy.exact import precise
+
+_USAGE = sa.select(usage.c.day, usage.c.requests, usage.c.epsilon).where(
+    (usage.c.dataset == sa.bindparam("of")) & (usage.c.researcher == sa.bindparam("by"))
+)
+_USAGE_OF_DAY = _USAGE.where(usage.c.day == sa.bindparam("on"))
+_COUNT = (
+    usage.update()
+    .where(
+        (usage.c.dataset == sa.bindparam("of"))
+        & (usage.c.researcher == sa.bindparam("by"))
+        & (usage.c.day == sa.bindparam("on"))
+    )
+    .values(requests=sa.bindparam("requests"), epsilon=sa.bindparam("epsilon"))
+)
 
 RESERVED = "reserved"
 SETTLED = "settled"
@@ -62,10 +77,11 @@ def standing(
 ) -> Standing:
     """What a researcher's request on a dataset is judged against."""
     record = datasets.find(connection, dataset)
+    of_today, in_all = used_by(connection, dataset, researcher)
     return Standing(
         record,
-        used_by(connection, dataset, researcher, today()),
-        used_by(connection, dataset, researcher, None),
+        of_today,
+        in_all,
         budgets.limits_for(connection, record.budgets, researcher, organization),
     )
 
@@ -81,6 +97,7 @@ def reserve(
     request_digest: str,
     idempotency_key: str | None,
     organization: str = "",
+    current: Standing | None = None,
 ) -> log.Entry:
     """Reserves a run's worst case, if every budget and every cap admits it on top of what is used.
 
@@ -94,6 +111,7 @@ def reserve(
       request_digest: Digest of the request.
       idempotency_key: The request's key, if it has one.
       organization: The researcher's organization, if there is one.
+      current: What this transaction has read, if it has written nothing to the book since.
 
     Raises:
       BudgetChanged: If the book moved since `record` was read.
@@ -101,12 +119,14 @@ def reserve(
       CapExceeded: If a cap of the researcher or the organization refuses.
       IdempotencyConflict: If the key was used before.
     """
-    current = datasets.find(connection, record.name)
-    if current.moment != record.moment:
+    if current is None:
+        current = standing(connection, record.name, researcher, organization)
+    now = current.record
+    if now.moment != record.moment:
         raise BudgetChanged(f"the budget of {record.name!r} moved while the request was judged")
     event = mechanism.event()
-    charges = [(budget, budget.filter.charge(event)) for budget in current.budgets]
-    _require_admitted(connection, charges, researcher, organization)
+    charges = [(budget, budget.filter.charge(event)) for budget in now.budgets]
+    _require_admitted(charges, current.limits)
     if idempotency_key is not None:
         _claim(connection, researcher, idempotency_key, request_digest, run_id)
     states = [
@@ -136,20 +156,21 @@ def reserve(
         subject=run_id,
     )
     connection.execute(
-        runs.insert().values(
-            run_id=run_id,
-            decision_id=decision_id,
-            dataset=record.name,
-            researcher=researcher,
-            organization=organization,
-            state=RESERVED,
-            mechanism=mechanism_text(mechanism),
-            charges=text({budget.name: charge.to_json() for budget, charge in charges}),
-            rounds_started=0,
-            evaluation_started=0,
-        )
+        runs.insert(),
+        {
+            "run_id": run_id,
+            "decision_id": decision_id,
+            "dataset": record.name,
+            "researcher": researcher,
+            "organization": organization,
+            "state": RESERVED,
+            "mechanism": mechanism_text(mechanism),
+            "charges": text({budget.name: charge.to_json() for budget, charge in charges}),
+            "rounds_started": 0,
+            "evaluation_started": 0,
+        },
     )
-    _count_usage(connection, record.name, researcher, current.charge_epsilon(charges[0][1]))
+    _count_usage(connection, record.name, researcher, now.charge_epsilon(charges[0][1]))
     for budget, charge in charges:
         budgets.count_share(connection, budget, researcher, organization, hold=charge)
         budgets.move(connection, budget, reserved=text((budget.reserved + charge).to_json()))
@@ -312,17 +333,13 @@ def _by_budget(dataset: str, states: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _require_admitted(
-    connection: Connection,
-    charges: Sequence[tuple[BudgetRecord, Loss]],
-    researcher: str,
-    organization: str,
+    charges: Sequence[tuple[BudgetRecord, Loss]], limits: Iterable[Limit]
 ) -> None:
     for budget, charge in charges:
         if not budget.filter.admits(budget.used + charge):
             raise BudgetExceeded(f"the filter of {budget.name!r} refuses this charge", budget.name)
     by_name = {budget.name: charge for budget, charge in charges}
-    records = [budget for budget, _ in charges]
-    for limit in budgets.limits_for(connection, records, researcher, organization):
+    for limit in limits:
         if not limit.admits(by_name[limit.budget]):
             raise CapExceeded(
                 f"the cap of {limit.scope} {limit.subject!r} on {limit.budget!r} refuses this "
@@ -331,18 +348,21 @@ def _require_admitted(
             )
 
 
-def used_by(connection: Connection, dataset: str, researcher: str, day: str | None) -> UsageRecord:
-    """Usage of a dataset by a researcher, on `day` (UTC, YYYY-MM-DD) or in all."""
-    query = sa.select(usage.c.requests, usage.c.epsilon).where(
-        (usage.c.dataset == dataset) & (usage.c.researcher == researcher)
-    )
-    if day is not None:
-        query = query.where(usage.c.day == day)
-    rows = connection.execute(query).all()
+def used_by(
+    connection: Connection, dataset: str, researcher: str
+) -> tuple[UsageRecord, UsageRecord]:
+    """Usage of a dataset by a researcher: today (UTC), and in all."""
+    rows = connection.execute(_USAGE, {"of": dataset, "by": researcher}).all()
+    day = today()
     with precise():
-        return UsageRecord(
-            sum(row.requests for row in rows), sum((Decimal(r.epsilon) for r in rows), Decimal(0))
+        of_today, in_all = (
+            UsageRecord(
+                sum(row.requests for row in some),
+                sum((Decimal(row.epsilon) for row in some), Decimal(0)),
+            )
+            for some in ([row for row in rows if row.day == day], rows)
         )
+    return of_today, in_all
 
 
 def today() -> str:
@@ -351,19 +371,17 @@ def today() -> str:
 
 
 def _count_usage(connection: Connection, dataset: str, researcher: str, epsilon: Decimal) -> None:
-    day = today()
-    before = used_by(connection, dataset, researcher, day)
-    key = {"dataset": dataset, "researcher": researcher, "day": day}
+    key = {"of": dataset, "by": researcher, "on": today()}
+    row = connection.execute(_USAGE_OF_DAY, key).one_or_none()
+    if row is None:
+        first = {"dataset": dataset, "researcher": researcher, "day": key["on"]}
+        connection.execute(
+            usage.insert(), {**first, "requests": 1, "epsilon": decimal_text(epsilon)}
+        )
+        return
     with precise():
-        values = {
-            "requests": before.requests + 1,
-            "epsilon": decimal_text(before.epsilon + epsilon),
-        }
-    if before.requests:
-        condition = sa.and_(*(usage.c[name] == value for name, value in key.items()))
-        connection.execute(usage.update().where(condition).values(**values))
-    else:
-        connection.execute(usage.insert().values(**key, **values))
+        total = decimal_text(Decimal(row.epsilon) + epsilon)
+    connection.execute(_COUNT, {**key, "requests": row.requests + 1, "epsilon": total})
 
 
 def _claim(

@@ -32,15 +32,41 @@ from sytff_policy.ledger.schema import budgets, caps, dataset_budgets, shares
 from sytff_policy.privacy import Loss, PrivacyFilter
 from sytff_policy.privacy.filters import InvalidFilter
 
+# Statements of every decision, made once: making them takes longer than running them.
+_OF_DATASET = (
+    sa.select(budgets)
+    .join(dataset_budgets, dataset_budgets.c.budget == budgets.c.name)
+    .where(dataset_budgets.c.dataset == sa.bindparam("dataset"))
+    .order_by(dataset_budgets.c.position)
+)
+_MOVE = (
+    budgets.update()
+    .where((budgets.c.name == sa.bindparam("of")) & (budgets.c.revision == sa.bindparam("at")))
+    .values(
+        revision=sa.bindparam("next"),
+        filter=sa.bindparam("filter"),
+        spent=sa.bindparam("spent"),
+        reserved=sa.bindparam("reserved"),
+    )
+)
+_CAPS = sa.select(caps).where(caps.c.budget == sa.bindparam("budget"))
+_OF_SUBJECT = (
+    (shares.c.budget == sa.bindparam("of"))
+    & (shares.c.scope == sa.bindparam("by"))
+    & (shares.c.subject == sa.bindparam("who"))
+)
+_SHARE = sa.select(shares.c.spent, shares.c.reserved).where(_OF_SUBJECT)
+_MOVE_SHARE = (
+    shares.update()
+    .where(_OF_SUBJECT)
+    .values(spent=sa.bindparam("spent"), reserved=sa.bindparam("reserved"))
+)
+_ADD_SHARE = shares.insert()
+
 
 def of_dataset(connection: Connection, dataset: str) -> tuple[BudgetRecord, ...]:
     """The budgets that a dataset's requests are charged to, in their order."""
-    rows = connection.execute(
-        sa.select(budgets)
-        .join(dataset_budgets, dataset_budgets.c.budget == budgets.c.name)
-        .where(dataset_budgets.c.dataset == dataset)
-        .order_by(dataset_budgets.c.position)
-    ).all()
+    rows = connection.execute(_OF_DATASET, {"dataset": dataset}).all()
     return tuple(budget_of(row) for row in rows)
 
 
@@ -96,9 +122,16 @@ def move(connection: Connection, record: BudgetRecord, **values: Any) -> None:
       BudgetChanged: If it is not.
     """
     result = connection.execute(
-        budgets.update()
-        .where((budgets.c.name == record.name) & (budgets.c.revision == record.revision))
-        .values(revision=record.revision + 1, **values)
+        _MOVE,
+        {
+            "of": record.name,
+            "at": record.revision,
+            "next": record.revision + 1,
+            "filter": text(record.filter.to_json()),
+            "spent": text(record.spent.to_json()),
+            "reserved": text(record.reserved.to_json()),
+            **values,
+        },
     )
     if result.rowcount != 1:
         raise BudgetChanged(f"the budget of {record.name!r} moved during the transaction")
@@ -164,7 +197,7 @@ def limits_for(
     """The caps that hold for a researcher, with what is used of them."""
     found = []
     for record in records:
-        set_caps = connection.execute(sa.select(caps).where(caps.c.budget == record.name)).all()
+        set_caps = connection.execute(_CAPS, {"budget": record.name}).all()
         by_subject = {(row.scope, row.subject): row.epsilon for row in set_caps}
         for scope, subject in _subjects(researcher, organization):
             epsilon = by_subject.get((scope, subject), by_subject.get((scope, EVERYONE)))
@@ -179,15 +212,16 @@ def share(
     connection: Connection, record: BudgetRecord, scope: Scope, subject: str
 ) -> tuple[Loss, Loss]:
     """What one researcher or organization has spent and reserved of a budget."""
-    row = connection.execute(
-        sa.select(shares).where(
-            (shares.c.budget == record.name)
-            & (shares.c.scope == scope)
-            & (shares.c.subject == subject)
-        )
-    ).one_or_none()
+    return _share(connection, record, scope, subject) or (record.filter.zero, record.filter.zero)
+
+
+def _share(
+    connection: Connection, record: BudgetRecord, scope: Scope, subject: str
+) -> tuple[Loss, Loss] | None:
+    key = {"of": record.name, "by": scope, "who": subject}
+    row = connection.execute(_SHARE, key).one_or_none()
     if row is None:
-        return record.filter.zero, record.filter.zero
+        return None
     parse = record.filter.parse_loss
     return parse(json.loads(row.spent)), parse(json.loads(row.reserved))
 
@@ -213,15 +247,18 @@ def count_share(
 ) -> None:
     """Moves the shares of a researcher and an organization along with the budget."""
     for scope, subject in _subjects(researcher, organization):
-        spent, reserved = share(connection, record, scope, subject)
+        found = _share(connection, record, scope, subject)
+        spent, reserved = found or (record.filter.zero, record.filter.zero)
         spent = spent + spend if spend is not None else spent
         reserved = reserved + hold if hold is not None else reserved
         reserved = reserved - free if free is not None else reserved
-        key = {"budget": record.name, "scope": scope, "subject": subject}
         values = {"spent": text(spent.to_json()), "reserved": text(reserved.to_json())}
-        condition = sa.and_(*(shares.c[name] == value for name, value in key.items()))
-        if connection.execute(shares.update().where(condition).values(**values)).rowcount == 0:
-            connection.execute(shares.insert().values(**key, **values))
+        if found is None:
+            key = {"budget": record.name, "scope": scope, "subject": subject}
+            connection.execute(_ADD_SHARE, {**key, **values})
+        else:
+            key = {"of": record.name, "by": scope, "who": subject}
+            connection.execute(_MOVE_SHARE, {**key, **values})
 
 
 def _subjects(researcher: str, organization: str) -> list[tuple[Scope, str]]:

@@ -17,6 +17,9 @@ from sytff_policy.ledger.schema import datasets, node, versions
 from sytff_policy.privacy import PrivacyFilter
 from sytff_policy.privacy.exact import precise
 
+_FIND = sa.select(datasets).where(datasets.c.name == sa.bindparam("name"))
+_NODE_POLICY = sa.select(node.c.bundle).where(node.c.id == 1)
+
 
 def find(connection: Connection, name: str) -> DatasetRecord:
     """The dataset called `name`.
@@ -24,7 +27,7 @@ def find(connection: Connection, name: str) -> DatasetRecord:
     Raises:
       NotFound: If there is none; the error lists those that exist.
     """
-    row = connection.execute(sa.select(datasets).where(datasets.c.name == name)).one_or_none()
+    row = connection.execute(_FIND, {"name": name}).one_or_none()
     if row is None:
         names = connection.execute(sa.select(datasets.c.name)).scalars().all()
         raise NotFound("dataset", name, list(names))
@@ -181,7 +184,7 @@ def activate(
 
 def note_node_policy(connection: Connection, bundle: str) -> None:
     """Records the operator's policy when it is not the one that decided before."""
-    previous = connection.execute(sa.select(node.c.bundle).where(node.c.id == 1)).scalar_one()
+    previous = connection.execute(_NODE_POLICY).scalar_one()
     if previous != bundle:
         log.append(connection, "node.policy", {"bundle": bundle, "previous": previous})
         connection.execute(node.update().where(node.c.id == 1).values(bundle=bundle))

@@ -35,10 +35,13 @@ class Turn:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._read: tuple[str, str, Standing] | None = None
 
     def standing(self, dataset: str, researcher: str, organization: str = "") -> Standing:
         """What a researcher's request on a dataset is judged against."""
-        return book.standing(self._connection, dataset, researcher, organization)
+        found = book.standing(self._connection, dataset, researcher, organization)
+        self._read = researcher, organization, found
+        return found
 
     def record_decision(
         self, decision_id: str, dataset: str, researcher: str, body: dict[str, Any]
@@ -75,6 +78,11 @@ class Turn:
           BudgetChanged, BudgetExceeded, IdempotencyConflict: See `book.reserve`. The transaction
             must be given up then.
         """
+        read, self._read = self._read, None
+        current = None
+        if read is not None and read[:2] == (researcher, organization) and read[2].record is record:
+            # Nobody else has written since it was read, and this turn has reserved nothing.
+            current = read[2]
         self.record_decision(decision_id, record.name, researcher, decision)
         book.reserve(
             self._connection,
@@ -86,6 +94,7 @@ class Turn:
             request_digest=request_digest,
             idempotency_key=idempotency_key,
             organization=organization,
+            current=current,
         )
 
 

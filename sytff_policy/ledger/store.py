@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from sytff_policy.ledger import schema
 from sytff_policy.ledger.errors import LedgerUnavailable
+from sytff_policy.ledger.log import LAST_ENTRY
 
 BUSY_TIMEOUT_MS = 30_000
 CONNECTIONS = 16
@@ -21,6 +23,11 @@ RETRIES = 20
 _SERIALIZATION = frozenset({"40001", "40P01"})
 """PostgreSQL's `serialization_failure` and `deadlock_detected`: nothing was done; try again."""
 _MIGRATION_LOCK = 0x5397FF
+IDLE_S = 1.0
+"""A connection that rested longer is tried before it is used."""
+_LAST_USED = "sytff_last_used"
+
+_LOCK = sa.select(schema.node.c.id).where(schema.node.c.id == 1).with_for_update()
 
 T = TypeVar("T")
 
@@ -116,10 +123,10 @@ class Store:
     @contextmanager
     def _locked(self) -> Iterator[Connection]:
         with self._writer.begin() as connection:
+            # What is known of the transaction before is not known of this one.
+            connection.info.pop(LAST_ENTRY, None)
             if not self.is_sqlite:
-                connection.execute(
-                    sa.select(schema.node.c.id).where(schema.node.c.id == 1).with_for_update()
-                )
+                connection.execute(_LOCK)
             yield connection
 
     def _migrate(self) -> None:
@@ -172,8 +179,7 @@ def _engine(url: str) -> Engine:
         return sa.create_engine(url, **sized)
     if name != "postgresql":
         raise LedgerUnavailable(f"a ledger is kept in SQLite or PostgreSQL, not in {name}")
-    # A connection that the server closed while it was idle is found before it is used.
-    return sa.create_engine(url, pool_pre_ping=True, **sized)
+    return sa.create_engine(url, **sized)
 
 
 def _configure_sqlite(engine: Engine) -> None:
@@ -204,3 +210,19 @@ def _configure_postgresql(engine: Engine) -> None:
         dbapi_connection.execute("SET synchronous_commit = on")
         dbapi_connection.execute("SET lock_timeout = '30s'")
         dbapi_connection.autocommit = False
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(_dbapi_connection: Any, record: Any) -> None:
+        record.info[_LAST_USED] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        # A connection that the server closed while it was idle is found before it is used. To ask
+        # each time would cost every decision two round trips.
+        if time.monotonic() - record.info.get(_LAST_USED, 0.0) < IDLE_S:
+            return
+        try:
+            dbapi_connection.execute("SELECT 1")
+            dbapi_connection.rollback()
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error

@@ -11,6 +11,7 @@ PostgreSQL; `full` lets no file grow beyond a size; `none` counts the moments.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -32,6 +33,7 @@ from tests.ledger.helpers import RUN, reserve
 
 RESULTS = {"weights.safetensors": "sha256:" + "1" * 64}
 OPERATIONS = ("reserve", "progress", "settle", "release", "checkpoint", "deny", "grant", "cap")
+_counter = itertools.count()
 NODE = {"node_id": "node-test"}
 
 
@@ -105,9 +107,10 @@ def operate(ledger: Ledger, checkpoints: Checkpoints, operation: str, run_id: st
     elif operation == "checkpoint":
         checkpoints.record()
     elif operation == "deny":
+        identity = f"dec-{os.getpid()}-{next(_counter)}"
         body = {
             "decision": "deny",
-            "decision_id": f"dec-{run_id}",
+            "decision_id": identity,
             "dataset": "registry",
             "reasons": [{"code": "test"}],
             "request": {},
@@ -116,7 +119,7 @@ def operate(ledger: Ledger, checkpoints: Checkpoints, operation: str, run_id: st
             "bundles": {"node": "sha256:" + "b" * 64, "dataset": "sha256:" + "0" * 64},
             "researcher": {"id": "alice", "organization": "clinic"},
         }
-        ledger.record_decision(f"dec-{run_id}", "registry", "alice", body)
+        ledger.record_decision(identity, "registry", "alice", body)
     elif operation == "grant":
         ledger.grant("registry", Decimal(1), by="owner")
     elif operation == "cap":
