@@ -52,6 +52,24 @@ def test_the_verifier_accepts_every_charge(
     verify(privacy_filter, event, charge)
 
 
+@pytest.mark.parametrize(
+    ("mechanism", "delta", "requests"),
+    [
+        (RunMechanism(108, 73, 1000, Decimal("406.5103"), Decimal(2)), "0.1", 3),
+        (RunMechanism(198_635, 33_531, 100_000, Decimal("347.3075"), Decimal("0.4")), "0.1", 1),
+        (RunMechanism(1, 558, 10**6, Decimal("3.2625"), Decimal(2)), "0.1", 3),
+        (RunMechanism(319_551, 57, 100_000, Decimal("7.8596"), Decimal(60)), "0.001", 1),
+        (RunMechanism(1000, 50, 5000, Decimal(1), Decimal(5)), "1e-20", 1000),
+    ],
+)
+def test_the_verifier_accepts_certificates_at_the_edges(
+    mechanism: RunMechanism, delta: str, requests: int
+) -> None:
+    privacy_filter = make_filter("sum", Decimal(50), Decimal(delta), requests=requests)
+    event = mechanism.event()
+    verify(privacy_filter, event, list(privacy_filter.charge(event).values))
+
+
 @every_filter
 @pytest.mark.parametrize("factor", ["0", "0.5", "0.999", "1.001", "2"])
 def test_the_verifier_refuses_another_charge(privacy_filter: PrivacyFilter, factor: str) -> None:

@@ -37,9 +37,12 @@ def certified_interval(
     if not (in_range and renyi <= 100 and len(live) <= 8):
         return None
     step = 2.0 ** math.ceil(math.log2(1.6 * max(renyi, 1e-4) / (_CELLS - _ZERO)))
-    noise = _NOISE * sum(part.times for part in live)
+    rounds = sum(part.times for part in live)
+    noise = _NOISE * rounds
+    # The method widens every mass of a round by this much.
+    wider = rounds * (2.0**-34 + 2.0**-46 / step) * 1.01
     ends = []
-    for share in (delta + noise, delta - noise):
+    for share in (delta + noise, delta * (1 - wider) - noise):
         both = [_epsilon(_sum_of_losses(live, step, way), share, step) for way in (1, -1)]
         ends.append(min(max(both), renyi))
     slack = 1e-6 * max(1.0, renyi)
@@ -65,7 +68,8 @@ def _one_round(part: Part, step: float, way: int) -> tuple[Floats, float]:
     """Masses on the grid, and that of an infinite loss; `way` 1 removes a unit and -1 adds one."""
     q = part.clients / part.population if part.clients else 1.0
     z = min(float(part.noise), 1000.0)
-    grid = np.arange(-_ZERO, _CELLS - _ZERO) * step
+    # One point more than is kept: what falls to it is beyond the grid.
+    grid = np.arange(-_ZERO, _CELLS - _ZERO + 1) * step
     losses = grid if way == 1 else -grid[::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = z * z * np.log(np.maximum(np.expm1(losses) / q + 1.0, 0.0)) + 0.5
@@ -74,16 +78,17 @@ def _one_round(part: Part, step: float, way: int) -> tuple[Floats, float]:
     under_p = (1.0 - q) * under_q + q * _between((ends - 1.0) / z)
     p, q_mass = under_p[1:-1], under_q[1:-1]
     upper = np.clip((p - np.exp(losses[:-1]) * q_mass) / -math.expm1(-step), 0.0, p)
-    masses = np.zeros(_CELLS)
+    masses = np.zeros(_CELLS + 1)
     if way == 1:
         masses[:-1] += p - upper
         masses[1:] += upper
-        masses[0] += under_p[0]
-        return masses, float(under_p[-1])
-    masses[1:] += ((p - upper) * np.exp(-losses[:-1]))[::-1]
-    masses[:-1] += (upper * np.exp(-losses[1:]))[::-1]
-    masses[0] += under_q[-1]
-    return masses, float(under_q[0])
+        below, beyond = under_p[0], under_p[-1]
+    else:
+        masses[1:] += ((p - upper) * np.exp(-losses[:-1]))[::-1]
+        masses[:-1] += (upper * np.exp(-losses[1:]))[::-1]
+        below, beyond = under_q[-1], under_q[0]
+    masses[0] += below
+    return masses[:-1], float(masses[-1] + beyond)
 
 
 def _between(ends: Floats) -> Floats:
