@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from sytff_policy.canonical import digest
-from sytff_policy.ledger import Ledger
+from sytff_policy.ledger import DatasetRecord, Ledger, Turn
 from sytff_policy.privacy import RunMechanism
 
 _counter = itertools.count()
@@ -30,18 +30,21 @@ def request_for(mechanism: RunMechanism, number: int) -> dict[str, Any]:
 
 
 def reserve(
-    ledger: Ledger,
+    ledger: Ledger | Turn,
     mechanism: RunMechanism = RUN,
     *,
     researcher: str = "alice",
     key: str | None = None,
     dataset: str = "registry",
     organization: str = "",
+    record: DatasetRecord | None = None,
 ) -> str:
-    """Reserves a run; returns its id."""
+    """Reserves a run; returns its id. In a turn, `record` is what the turn has read."""
     # Of this process: others may reserve in the same ledger.
     number = os.getpid() * 100_000 + next(_counter)
-    record = ledger.dataset(dataset)
+    if record is None:
+        assert isinstance(ledger, Ledger)
+        record = ledger.dataset(dataset)
     request = request_for(mechanism, number)
     body = {
         "decision": "allow",
