@@ -156,6 +156,7 @@ class Checkpoints:
         # One thread at a time signs and publishes; re-entered when the log's own checkpoint is
         # committed.
         self._lock = threading.RLock()
+        self._kept: tuple[Note, Checkpoint] | None = None
         self._owed: set[str] = set()
 
     @property
@@ -241,14 +242,16 @@ class Checkpoints:
             kept = self.file.last()
             if kept is None and (self._log.keys or not first):
                 raise WitnessMissing(self.file.path)
-            if kept is not None:
+            if kept is not None and kept != self._kept:
+                # What this process kept itself continues into the tree that it has.
                 self._require_ours(*kept)
             self._require_signer()
-            note = self._sign()
-            checkpoint = Checkpoint.parse(note.text)
-            durable = first or bool(self._owed - _LOCAL)
-            self.file.accept(note, checkpoint, self._log.tree, durable=durable)
-            return note, checkpoint
+            if kept is None or kept != self._kept or kept[1].size != self._log.size:
+                note = self._sign()
+                durable = first or bool(self._owed - _LOCAL)
+                self.file.keep(note, durable=durable)
+                self._kept = note, Checkpoint.parse(note.text)
+            return self._kept
 
     def _require_ours(self, note: Note, checkpoint: Checkpoint) -> None:
         if checkpoint.origin != self.origin:

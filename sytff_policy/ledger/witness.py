@@ -156,24 +156,39 @@ class FileWitness:
             return kept
         return kept if newest is None or newest[1].size <= kept[1].size else newest
 
-    def accept(
-        self, note: Note, checkpoint: Checkpoint, tree: Tree, *, durable: bool = True
-    ) -> Sequence[Signature]:
-        kept = _read(self.path) if durable else self.last()
+    def accept(self, note: Note, checkpoint: Checkpoint, tree: Tree) -> Sequence[Signature]:
+        kept = _read(self.path)
         if kept is not None:
             require_growth(kept[1], tree, str(self.path))
             if kept[1].text == checkpoint.text:
                 note = kept[0].with_signatures(note.signatures)
-            if kept[0] == note:
-                return ()
-        self._write(note.signed_text.encode(), durable=durable)
+        self.keep(note, durable=True)
         return ()
+
+    def keep(self, note: Note, *, durable: bool) -> None:
+        """Keeps a checkpoint that continues the kept one.
+
+        Args:
+          note: The signed checkpoint.
+          durable: Whether it must survive a power cut.
+
+        Raises:
+          WitnessUnavailable: If it cannot be written.
+        """
+        content = note.signed_text.encode()
+        try:
+            if durable:
+                self._replace(content)
+            else:
+                self._overwrite(content)
+        except OSError as error:
+            raise WitnessUnavailable(f"{self.path} cannot be written: {error.strerror}") from None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Holds the file against other processes, so that it only ever moves forwards."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise WitnessUnavailable(f"{self.path} cannot be locked: {error.strerror}") from None
@@ -183,21 +198,30 @@ class FileWitness:
         finally:
             os.close(descriptor)
 
-    def _write(self, content: bytes, *, durable: bool) -> None:
+    def _replace(self, content: bytes) -> None:
         # Whole or not at all: written beside it, on disk before it takes the place.
-        partial = None
+        descriptor, partial = tempfile.mkstemp(dir=self.path.parent, prefix=".checkpoint-")
         try:
-            descriptor, partial = tempfile.mkstemp(dir=self.path.parent, prefix=".checkpoint-")
             with os.fdopen(descriptor, "wb") as stream:
+                # Public, and auditors read it: no secret is in a checkpoint.
+                os.fchmod(stream.fileno(), 0o644)
                 stream.write(content)
                 stream.flush()
-                if durable:
-                    os.fsync(stream.fileno())
-            os.replace(partial, self.path if durable else self.newest)
-        except OSError as error:
-            if partial is not None:
-                Path(partial).unlink(missing_ok=True)
-            raise WitnessUnavailable(f"{self.path} cannot be written: {error.strerror}") from None
+                os.fsync(stream.fileno())
+            os.replace(partial, self.path)
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+    def _overwrite(self, content: bytes) -> None:
+        # In place, because file systems wait for the disk when a file takes another's place.
+        descriptor = os.open(self.newest, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            os.fchmod(descriptor, 0o644)
+            os.pwrite(descriptor, content, 0)
+            os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
 
 
 def _read(path: Path) -> tuple[Note, Checkpoint] | None:

@@ -93,7 +93,7 @@ def test_a_leaf_is_proved_in_every_size_and_nowhere_else(data: st.DataObject) ->
     assert not verify_inclusion(LEAVES[index], index, size, proof, LEAVES[other])
     if proof:
         place = data.draw(st.integers(0, len(proof) - 1))
-        altered = [*proof[:place], LEAVES[other], *proof[place + 1 :]]
+        altered = [*proof[:place], proof[place][::-1], *proof[place + 1 :]]
         assert not verify_inclusion(LEAVES[index], index, size, altered, root)
         assert not verify_inclusion(LEAVES[index], index, size, proof[:-1], root)
 

@@ -182,6 +182,14 @@ def test_what_a_power_cut_tore_does_not_count(home: Path) -> None:
     Home(home).close()
 
 
+def test_others_may_read_what_is_kept_and_only_that(home: Path) -> None:
+    deny(home)
+    deny(home)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (home / "witness").iterdir()}
+    assert modes == {"checkpoint": 0o644, "checkpoint.newest": 0o644, "checkpoint.lock": 0o600}
+    assert (home / "secrets" / "ledger.key").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_checkpoint_of_another_node_is_refused(home: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     make_home(tmp_path / "other").close()
