@@ -78,7 +78,8 @@ def planned_filter(
         made = plan(epsilon, delta, workloads, sum_requests=requests)
         choice = made.best if made.best.filter.kind == kind else made.best_of(kind)
     except InvalidFilter as error:
-        raise InvalidInput("--filter", str(error), value=kind) from None
+        flag, value = ("--filter", kind) if order is None else ("--order", str(order))
+        raise InvalidInput(flag, str(error), value=value) from None
     if choice is None:
         known = kind in ("rdp", "zcdp")
         raise InvalidInput(
