@@ -21,7 +21,7 @@ FEW_ORDERS = (1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 11, 16, 24, 40, 
 """Orders for a quick upper bound, within a few percent of the full grid's."""
 
 
-_STRIDES = (25, 5, 1)
+_FIRST, _STRIDES = 9, (10, 3, 1)
 
 
 @lru_cache(maxsize=4096)
@@ -45,8 +45,9 @@ def rdp_epsilon(event: Event, delta: float, orders: tuple[float, ...] | None = N
     grid = [float(order) for order in DEFAULT_RDP_ORDERS]
     # The best order lies between the neighbours of the best of a coarser grid, because epsilon
     # falls and then rises with the order. Whatever is left out, the least of some orders is a
-    # bound; and a decision waits for a sixth of the work.
-    epsilon, low, high = math.inf, 0, len(grid)
+    # bound; and a decision waits for a tenth of the work. The first orders are integers, which
+    # cost least.
+    epsilon, low, high = math.inf, _FIRST, len(grid)
     for stride in _STRIDES:
         places = range(low, high, stride)
         found, best = _rdp_epsilon(event, delta, tuple(grid[place] for place in places))
