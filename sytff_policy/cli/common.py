@@ -85,7 +85,7 @@ def opened_file(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-def trusted_keys(given: list[str] | None) -> list[str]:
+def trusted_keys(given: list[str] | None, option: str = "--key") -> list[str]:
     """Public keys from options: each a key, or a file with one a line.
 
     Raises:
@@ -100,7 +100,7 @@ def trusted_keys(given: list[str] | None) -> list[str]:
             lines = path.read_text(encoding="utf-8").split() if path.is_file() else [item]
             keys += [PublicKey.parse(line).text for line in lines]
         except (OSError, UnicodeDecodeError, NoteError) as error:
-            raise InvalidInput("--key", str(error)) from None
+            raise InvalidInput(option, str(error)) from None
     return keys
 
 

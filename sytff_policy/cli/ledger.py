@@ -66,12 +66,14 @@ def list_entries(
     """List entries, newest last."""
     selection = selected(dataset, researcher, kind, since, until, decision, code)
     with viewed(home) as view:
-        rows = list(deque(_chosen(view, selection), maxlen=limit))
-        leaves = {
-            entry.seq: entry for row in rows for entry in view.entries(start=row.seq, limit=1)
-        }
+        if selection.everything:
+            entries = list(view.entries(newest_first=True, limit=limit))[::-1]
+            rows = list(rows_of((entry.hash, entry.leaf) for entry in entries))
+        else:
+            rows = list(deque(_chosen(view, selection), maxlen=limit))
+            entries = [e for row in rows for e in view.entries(start=row.seq, limit=1)]
     text = "\n".join(_line(row) for row in rows) or "no such entries"
-    show({"entries": [leaves[row.seq].to_json() for row in rows]}, as_json, text)
+    show({"entries": [entry.to_json() for entry in entries]}, as_json, text)
 
 
 @ledger_app.command("show")
@@ -109,6 +111,10 @@ def verify(
         Path | None,
         typer.Option(help="A signed checkpoint that you kept: the log must contain it."),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="Public key of a witness that must have co-signed it. Repeatable."),
+    ] = None,
     recompute: Annotated[
         str | None,
         typer.Option(
@@ -130,10 +136,16 @@ def verify(
         note = None if checkpoint is None else read_note(checkpoint).signed_text
         with opened_file(file) as stream:
             report = verify_export(
-                stream, keys=trusted_keys(key), checkpoint=note, recompute=recompute
+                stream,
+                keys=trusted_keys(key),
+                witnesses=trusted_keys(witness, "--witness"),
+                checkpoint=note,
+                recompute=recompute,
             )
-    elif key or checkpoint:
-        raise InvalidInput("FILE", "is needed with --key or --checkpoint", remedy="Export first.")
+    elif key or checkpoint or witness:
+        raise InvalidInput(
+            "FILE", "is needed with --key, --witness and --checkpoint", remedy="Export first."
+        )
     else:
         with viewed(home) as view:
             report = view.verify(recompute=recompute)

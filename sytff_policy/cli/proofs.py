@@ -60,11 +60,14 @@ def checkpoint(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the signed checkpoint of the ledger as it is now, for auditors to keep."""
+    """Print the signed checkpoint of the ledger as it is now, for auditors to keep.
+
+    It is co-signed by the node's HTTP witnesses, if there are any; an export then is too.
+    """
     with opened(home) as node:
         if record:
             node.checkpoints.record()
-        note, made = node.checkpoints.latest()
+        note, made = node.checkpoints.witnessed()
     document = {"size": made.size, "root": made.root.hex(), "checkpoint": note.signed_text}
     show(document, as_json, note.signed_text.removesuffix("\n"))
 

@@ -149,7 +149,7 @@ class Checkpoints:
         self._store = store
         self._signer = signer
         self.file = file
-        self.cosigned = FileWitness(file.path.with_name(file.path.name + ".cosigned"))
+        self.cosigned = cosigned_beside(file)
         self._witnesses = tuple(witnesses)
         self._log_every = log_every
         self._log = LogTree(store)
@@ -234,6 +234,17 @@ class Checkpoints:
         with self._lock:
             return self._publish()
 
+    def witnessed(self) -> tuple[Note, Checkpoint]:
+        """The newest checkpoint after every witness has seen it, with their cosignatures.
+
+        Raises:
+          WitnessUnavailable: If one does not answer.
+        """
+        with self._lock:
+            self._ask_witnesses(required=True)
+            note, checkpoint = self._publish()
+            return with_cosignatures(self.file, note), checkpoint
+
     def _publish(self, *, first: bool = False) -> tuple[Note, Checkpoint]:
         with self.file.alone():
             # Under the file's lock, so that what it keeps is never newer than what is read here.
@@ -298,6 +309,19 @@ class Checkpoints:
             signatures = witness.accept(note, checkpoint, self._log.tree)
         with self.cosigned.alone():
             self.cosigned.accept(note.with_signatures(signatures), checkpoint, self._log.tree)
+
+
+def cosigned_beside(file: FileWitness) -> FileWitness:
+    """Where the last co-signed checkpoint is kept, beside the last one."""
+    return FileWitness(file.path.with_name(file.path.name + ".cosigned"))
+
+
+def with_cosignatures(file: FileWitness, note: Note) -> Note:
+    """A checkpoint with the signatures that witnesses gave of it."""
+    cosigned = cosigned_beside(file).last()
+    if cosigned is None or cosigned[0].text != note.text:
+        return note
+    return note.with_signatures(cosigned[0].signatures)
 
 
 class WitnessedStore(Store):

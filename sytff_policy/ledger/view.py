@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sytff_policy.canonical import canonical_bytes
 from sytff_policy.errors import NotFound
 from sytff_policy.ledger import log
-from sytff_policy.ledger.checkpoints import LogTree
+from sytff_policy.ledger.checkpoints import LogTree, cosigned_beside, with_cosignatures
 from sytff_policy.ledger.comparison import compare
 from sytff_policy.ledger.custody import Custody
 from sytff_policy.ledger.errors import LedgerUnavailable
@@ -21,7 +21,7 @@ from sytff_policy.ledger.log import Entry
 from sytff_policy.ledger.notes import Checkpoint, Note, PublicKey
 from sytff_policy.ledger.receipts import make_receipt
 from sytff_policy.ledger.store import Store
-from sytff_policy.ledger.verify import Report, verify_entries
+from sytff_policy.ledger.verify import Fault, Report, verify_entries
 
 T = TypeVar("T")
 
@@ -78,8 +78,9 @@ class LedgerView:
 
     def checkpoint(self) -> Note | None:
         """The last signed checkpoint that is kept beside the database, if there is one."""
-        kept = self._custody.witness.last()
-        return None if kept is None else kept[0]
+        witness = self._custody.witness
+        kept = witness.last()
+        return None if kept is None else with_cosignatures(witness, kept[0])
 
     def public_keys(self) -> list[PublicKey]:
         """The log's public keys, newest last."""
@@ -101,6 +102,9 @@ class LedgerView:
                 recompute=recompute,
             )
             report.faults.extend(compare(connection, report))
+        if note is None and report.keys:
+            message = f"there is no checkpoint at {self._custody.witness.path} to hold it against"
+            report.faults.append(Fault(-1, "verify.unwitnessed", message))
         return report
 
     def export(self, stream: IO[bytes]) -> int:
@@ -146,8 +150,7 @@ class LedgerView:
 
     def _covering(self, seq: int) -> Note:
         witness = self._custody.witness
-        cosigned = type(witness)(witness.path.with_name(witness.path.name + ".cosigned")).last()
-        for kept in (cosigned, witness.last()):
+        for kept in (cosigned_beside(witness).last(), witness.last()):
             if kept is not None and kept[1].size > seq:
                 return kept[0]
         raise NotFound("checkpoint", f"of entry {seq}")

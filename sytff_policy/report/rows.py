@@ -71,7 +71,10 @@ _NOBODY = _Asked("", "", "", "")
 
 
 def rows_of(entries: Iterable[tuple[str, str]]) -> Iterator[Row]:
-    """Rows of (hash, leaf) pairs, which must be a whole log from its first entry.
+    """Rows of (hash, leaf) pairs.
+
+    Of a whole log, from its first entry, they say of each entry whose run it belongs to; of a part
+    of it, only where the decision is in that part.
 
     Raises:
       ValueError: If a leaf is not what a log holds; `verify` says what is wrong with it.

@@ -186,6 +186,13 @@ def test_go_accepts_an_export_and_rejects_it_altered(
         assert not accepts(interop, "export", key, path), name
 
 
+def test_go_accepts_the_golden_log_under_its_last_key(interop: Path) -> None:
+    golden = HERE.parent / "ledger" / "golden" / "signed"
+    first, last = (golden / "keys").read_text().split()
+    assert accepts(interop, "export", last, golden / "export.jsonl")
+    assert not accepts(interop, "export", first, golden / "export.jsonl")
+
+
 def test_go_accepts_a_receipt_and_rejects_it_altered(
     interop: Path, home: Home, key: str, tmp_path: Path
 ) -> None:

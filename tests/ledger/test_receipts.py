@@ -184,6 +184,12 @@ def test_a_view_verifies_the_log_and_its_witness(home: Home, view: LedgerView) -
     assert "verify.truncated" in codes
 
 
+def test_a_view_without_the_kept_checkpoint_says_so(home: Home, view: LedgerView) -> None:
+    for path in (home.folder / "witness").glob("checkpoint*"):
+        path.unlink()
+    assert [fault.code for fault in view.verify().faults] == ["verify.unwitnessed"]
+
+
 def test_a_view_cannot_write(view: LedgerView) -> None:
     with pytest.raises(LedgerUnavailable, match="reading"), view._store.write():
         pass

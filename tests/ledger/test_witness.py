@@ -15,7 +15,9 @@ import pytest
 from sytff_policy.errors import InvalidInput
 from sytff_policy.home import Home
 from sytff_policy.ledger.checkpoints import Checkpoints
-from sytff_policy.ledger.notes import Note, PublicKey
+from sytff_policy.ledger.notes import Note, PublicKey, Signature
+from sytff_policy.ledger.verify import verify_export
+from sytff_policy.ledger.view import closing_line
 from sytff_policy.ledger.witness import (
     FileWitness,
     Forked,
@@ -305,6 +307,23 @@ def test_the_cosigned_checkpoint_is_kept(node: Node, witness: Witness) -> None:
     keys = [node.signer.public_key, witness.key]
     assert kept[0].signed_by(keys) == keys
     assert kept[1].size == seen(witness, node)
+
+
+def test_an_export_shows_that_the_witness_saw_all_of_it(node: Node, witness: Witness) -> None:
+    node.train()
+    note, _ = node.checkpoints.witnessed()
+    lines = [*node.export()[:-1], closing_line(note).rstrip(b"\n")]
+    report = verify_export(lines, keys=[node.key], witnesses=[witness.key.text])
+    assert report.faults == []
+    unwitnessed = verify_export(node.export(), witnesses=[witness.key.text])
+    assert [fault.code for fault in unwitnessed.faults] == ["verify.unwitnessed"]
+    cut = verify_export(lines[:-1], witnesses=[witness.key.text])
+    assert [fault.code for fault in cut.faults] == ["verify.unwitnessed"]
+    (signature,) = [item for item in note.signatures if item.name == witness.key.name]
+    later = Signature(signature.name, signature.key_id, bytes(8) + signature.value[8:])
+    forged = Note(note.text, (note.signatures[0], later))
+    report = verify_export([*lines[:-1], closing_line(forged)], witnesses=[witness.key.text])
+    assert [fault.code for fault in report.faults] == ["verify.signature"]
 
 
 def test_a_folder_put_back_whole_is_refused_by_the_witness(

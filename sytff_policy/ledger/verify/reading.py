@@ -20,6 +20,7 @@ def verify_export(
     lines: Iterable[bytes],
     *,
     keys: Iterable[str] = (),
+    witnesses: Iterable[str] = (),
     checkpoint: str | None = None,
     recompute: str | None = None,
 ) -> Report:
@@ -30,6 +31,7 @@ def verify_export(
     Args:
       lines: The export, line by line; it is read once and never held as a whole.
       keys: Public keys that the reader trusts. With any, one of them must vouch for every entry.
+      witnesses: Public keys of witnesses, each of which must have co-signed the whole log.
       checkpoint: A signed checkpoint from elsewhere, which the log must contain.
       recompute: `pld` adds what every budget's executed mechanisms amount to by privacy loss
         distributions.
@@ -37,7 +39,9 @@ def verify_export(
     Raises:
       ValueError: If a key or the checkpoint is malformed.
     """
-    replay = Replay(_signed(keys, checkpoint), keep_events=recompute is not None)
+    replay = Replay(
+        _signed(keys, checkpoint, witnesses=witnesses), keep_events=recompute is not None
+    )
     closing: str | None = None
     for line in lines:
         if closing is None and line.startswith(_CLOSING):
@@ -87,9 +91,15 @@ def _report(replay: Replay, recompute: str | None) -> Report:
     return report
 
 
-def _signed(keys: Iterable[str], checkpoint: str | None, *, whole: bool = True) -> SignedLog:
+def _signed(
+    keys: Iterable[str],
+    checkpoint: str | None,
+    *,
+    witnesses: Iterable[str] = (),
+    whole: bool = True,
+) -> SignedLog:
     try:
-        return SignedLog(keys, checkpoint, whole=whole)
+        return SignedLog(keys, checkpoint, witnesses=witnesses, whole=whole)
     except Wrong as wrong:
         raise ValueError(str(wrong)) from None
 

@@ -25,15 +25,16 @@ class Key:
     public: bytes
 
     @classmethod
-    def read(cls, text: object) -> Key:
-        """Reads `name+id+key`."""
+    def read(cls, text: object, *, of_witness: bool = False) -> Key:
+        """Reads `name+id+key` of a log, or of a witness."""
         fields = text.split("+", 2) if isinstance(text, str) else []
         if len(fields) != 3 or not fields[0] or any(char.isspace() for char in fields[0]):
             raise Wrong("verify.key", f"{text!r} is not a public key")
         content = _bytes(fields[2])
         identity = hashlib.sha256(fields[0].encode() + b"\n" + content).digest()[:4]
-        if content[:1] != b"\x01" or len(content) != 33 or identity.hex() != fields[1]:
-            raise Wrong("verify.key", f"{text!r} is not a log's Ed25519 key with its id")
+        algorithm = b"\x04" if of_witness else b"\x01"
+        if content[:1] != algorithm or len(content) != 33 or identity.hex() != fields[1]:
+            raise Wrong("verify.key", f"{text!r} is not such an Ed25519 key with its id")
         return cls(str(text), fields[0], identity, content[1:])
 
 
@@ -71,8 +72,7 @@ class SignedCheckpoint:
 
     def require_signature(self, key: Key) -> None:
         """That `key` signed, and never wrongly."""
-        mine = [value for name, value in self.signatures if name == key.name]
-        mine = [value[4:] for value in mine if value[:4] == key.id]
+        mine = self._by(key)
         if self.origin != key.name or not mine:
             raise Wrong("verify.signature", f"the checkpoint is not signed by {key.text}")
         for value in mine:
@@ -81,6 +81,24 @@ class SignedCheckpoint:
             except InvalidSignature:
                 message = f"the checkpoint's signature by {key.text} is wrong"
                 raise Wrong("verify.signature", message) from None
+
+    def require_cosignature(self, witness: Key) -> None:
+        """That a witness signed it, with the time at which it did."""
+        mine = self._by(witness)
+        if not mine:
+            raise Wrong("verify.unwitnessed", f"the checkpoint is not co-signed by {witness.text}")
+        for value in mine:
+            seconds = int.from_bytes(value[:8], "big")
+            message = f"cosignature/v1\ntime {seconds}\n{self.text}".encode()
+            try:
+                Ed25519PublicKey.from_public_bytes(witness.public).verify(value[8:], message)
+            except InvalidSignature:
+                wrong = f"the checkpoint's cosignature by {witness.text} is wrong"
+                raise Wrong("verify.signature", wrong) from None
+
+    def _by(self, key: Key) -> list[bytes]:
+        mine = [value for name, value in self.signatures if name == key.name]
+        return [value[4:] for value in mine if value[:4] == key.id]
 
 
 def _signature(line: str) -> tuple[str, bytes]:

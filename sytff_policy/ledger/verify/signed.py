@@ -19,12 +19,20 @@ class SignedLog:
       trusted: Public keys that the reader trusts. With any, the whole log must be signed by keys
         that one of them vouches for: by naming its successor, or by signing what came before it.
       kept: A signed checkpoint that the reader kept elsewhere, which the log must contain.
+      witnesses: Public keys of witnesses that must have co-signed a checkpoint of every entry.
       whole: Whether a reader who trusts keys wants every entry signed, the newest too.
     """
 
     def __init__(
-        self, trusted: Iterable[str] = (), kept: str | None = None, *, whole: bool = True
+        self,
+        trusted: Iterable[str] = (),
+        kept: str | None = None,
+        *,
+        witnesses: Iterable[str] = (),
+        whole: bool = True,
     ) -> None:
+        self._witnesses = [Key.read(text, of_witness=True) for text in witnesses]
+        self._last: SignedCheckpoint | None = None
         self._whole = whole
         self._trusted = [Key.read(text) for text in trusted]
         self._kept = None if kept is None else SignedCheckpoint.read(kept)
@@ -73,7 +81,8 @@ class SignedLog:
 
     def closing(self, note: str) -> None:
         """The checkpoint that ends an export."""
-        self._covers(SignedCheckpoint.read(note), "the export", whole=True)
+        self._last = SignedCheckpoint.read(note)
+        self._covers(self._last, "the export", whole=True)
 
     def finish(self) -> list[tuple[str, str]]:
         """What is wrong with the log as a whole, as (code, message)."""
@@ -82,6 +91,14 @@ class SignedLog:
         if self._kept is not None:
             try:
                 self._covers(self._kept, "the log", whole=False)
+            except Wrong as wrong:
+                faults.append((wrong.code, str(wrong)))
+        for witness in self._witnesses:
+            last = self._last or self._kept
+            try:
+                if last is None or last.size != entries:
+                    raise Wrong("verify.unwitnessed", "no checkpoint covers every entry")
+                last.require_cosignature(witness)
             except Wrong as wrong:
                 faults.append((wrong.code, str(wrong)))
         if self._trusted:
