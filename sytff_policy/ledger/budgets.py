@@ -30,7 +30,7 @@ from sytff_policy.ledger.records import (
 )
 from sytff_policy.ledger.schema import budgets, caps, dataset_budgets, shares
 from sytff_policy.privacy import Loss, PrivacyFilter
-from sytff_policy.privacy.filters import InvalidFilter
+from sytff_policy.privacy.base import InvalidFilter
 
 # Statements of every decision, made once: making them takes longer than running them.
 _OF_DATASET = (

@@ -1,5 +1,13 @@
 """DP accounting: events, mechanisms, filters and the planner. Pure; no I/O."""
 
+from sytff_policy.privacy.base import (
+    NEIGHBOURING_RELATION,
+    FilterKind,
+    InvalidFilter,
+    Loss,
+    PrivacyFilter,
+    UnsupportedEvent,
+)
 from sytff_policy.privacy.certificate import CERTIFICATE
 from sytff_policy.privacy.epsilon import (
     ACCOUNTANT,
@@ -20,14 +28,8 @@ from sytff_policy.privacy.events import (
 )
 from sytff_policy.privacy.exact import UnboundedLoss, exact, on_grid
 from sytff_policy.privacy.filters import (
-    NEIGHBOURING_RELATION,
-    FilterKind,
-    InvalidFilter,
-    Loss,
-    PrivacyFilter,
     RdpFilter,
     SumFilter,
-    UnsupportedEvent,
     ZcdpFilter,
     filter_from_json,
     make_filter,

@@ -15,17 +15,11 @@ from functools import cached_property
 from typing import Any
 
 from sytff_policy.canonical import decimal_text
+from sytff_policy.privacy.base import InvalidFilter, Loss, PrivacyFilter
 from sytff_policy.privacy.certificate import renyi_epsilon
 from sytff_policy.privacy.events import Repeated
 from sytff_policy.privacy.exact import MAX_FRACTIONAL_ORDER, UnboundedLoss, precise, round_up
-from sytff_policy.privacy.filters import (
-    MAX_REQUESTS,
-    InvalidFilter,
-    Loss,
-    PrivacyFilter,
-    SumFilter,
-    make_filter,
-)
+from sytff_policy.privacy.filters import MAX_REQUESTS, SumFilter, make_filter
 from sytff_policy.privacy.mechanisms import RunMechanism
 
 ORDERS = (*range(2, 65), 80, 96, 128, 192, 256)
