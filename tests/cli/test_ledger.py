@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sytff_policy.cli.ledger import KINDS
+from sytff_policy.cli.selecting import KINDS
 from sytff_policy.home import Home
-from sytff_policy.ledger.verify import _Replay
+from sytff_policy.ledger.verify.replay import Replay
 from tests.cli.command import Sytff
 from tests.cli.conftest import write_request
 from tests.support import ALICE, BOB, ask
@@ -39,7 +39,7 @@ def kinds(document: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:
 
 
 def test_the_kinds_are_those_that_the_verifier_knows() -> None:
-    assert set(KINDS) == set(_Replay()._kinds)
+    assert set(KINDS) == set(Replay()._kinds)
 
 
 def test_a_list_is_in_order_and_one_line_each(sytff: Sytff, history: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import sytff_policy.cli
 from sytff_policy.cli.common import Exit
-from sytff_policy.cli.ledger import KINDS
+from sytff_policy.cli.selecting import KINDS
 from sytff_policy.datasets import schema_from_flags
 from tests.cli.command import LEAVES, Sytff, leaves
 from tests.cli.conftest import write_request
