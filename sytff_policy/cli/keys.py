@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(keys_app, name="keys")
 
 
-@keys_app.command("show", epilog=example("sytff keys show --home node > ledger.keys"))
+@keys_app.command("show", epilog=example("sytff keys show --home node"))
 def show_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Print the ledger's public keys, newest last. Publish them where auditors find them."""
     with viewed(home) as view:

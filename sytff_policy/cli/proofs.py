@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(
         "checkpoint",
-        epilog=example("sytff ledger checkpoint > kept.txt", "sytff ledger checkpoint --record"),
+        epilog=example("sytff ledger checkpoint", "sytff ledger checkpoint --record --json"),
     )(checkpoint)
     app.command(
         "receipt",

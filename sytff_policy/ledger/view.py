@@ -164,9 +164,13 @@ def closing_line(note: Note) -> bytes:
 def _sqlite_url(path: Path) -> str:
     if not path.is_file():
         raise LedgerUnavailable(f"there is no ledger at {path}")
-    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+    if all(_may_write(place) for place in (path, path.parent)):
         return f"sqlite:///{path}"
     # Without the right to write, SQLite can join the writers' log if there is one; a database
     # without one is nobody's at the moment, and is read as it lies.
     shared = path.with_name(path.name + "-wal").exists()
     return f"sqlite:///file:{path.resolve()}?{'mode=ro' if shared else 'immutable=1'}&uri=true"
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
