@@ -160,6 +160,14 @@ def test_an_entry_that_is_no_json_is_shown_as_it_is(sytff: Sytff, node: Path) ->
     assert "is not an entry that can be read: verify the ledger" in sytff("ledger", "list").out
     shown = sytff.json("ledger", "show", "1")
     assert (shown["leaf"], shown["text"]) == (None, "no JSON")
+    # It is in no selection, and in no table: a table that left it out would not be the ledger.
+    assert [
+        entry["leaf"]["seq"]
+        for entry in sytff.json("ledger", "list", "--kind", "genesis")["entries"]
+    ] == [0]
+    said = sytff.refused("ledger", "export", "table.csv", code=1)
+    assert "entry 1 is malformed: verify the ledger first" in said
+    assert not Path("table.csv").exists()
 
 
 def test_an_emptied_log_does_not_verify(sytff: Sytff, node: Path) -> None:

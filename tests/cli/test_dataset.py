@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from sytff_policy.home import Home
 from tests.cli.command import Sytff, register
 from tests.cli.conftest import ROWS
 
@@ -40,7 +41,10 @@ def test_the_document_is_what_show_prints(sytff: Sytff, empty: Path) -> None:
         "filter",
         "policy",
         "budget",
+        "budgets",
     }
+    [budget] = document["budgets"]
+    assert budget == {"name": "people", "filter": document["filter"], **document["budget"]}
     assert document["population"] == 3
     assert [asset["role"] for asset in document["assets"]] == ["features", "label"]
     assert document["budget"] == {
@@ -129,7 +133,17 @@ def test_every_form_of_a_label(
         ({"delta": "0.34"}, "--delta: must be below 1 / people = 1/3"),
         ({"filter": "pld"}, "--filter: is unknown (got 'pld'); accepted: rdp, zcdp, sum"),
         ({"filter": "zcdp", "epsilon": "1e-9"}, "--epsilon: is too small: filter zcdp"),
-        ({"order": "1"}, "--order: is out of range (got 1); accepted: 2 to 256"),
+        ({"order": "1"}, "--order: is out of range (got '1'); accepted: 2 to 256"),
+        ({"order": "257"}, "--order: is out of range"),
+        ({"order": "nan"}, "--order: is out of range"),
+        ({"order": "four"}, "--order: is not a number (got 'four')"),
+        ({"order": "4.125"}, "--order: order 4.125 must be an integer"),
+        ({"order": "40.5"}, "--order: order 40.5 must be an integer"),
+        ({"epsilon": "9" * 100}, "--epsilon: is too long"),
+        ({"epsilon": None}, "--epsilon: is needed"),
+        ({"delta": None}, "--delta: is needed"),
+        ({"epsilon": None, "delta": None}, "Or give --share-budget-with NAME"),
+        ({"share_budget_with": "nope"}, "no dataset named 'nope'"),
         ({"order": "2"}, "admits nothing at order 2"),
         ({"order": "4", "filter": "sum"}, "--order: is of the rdp filter, not of sum"),
         ({"filter": "sum", "requests": "0"}, "--requests: is out of range (got 0)"),
@@ -199,7 +213,7 @@ def test_expected_runs_plan_the_filter_and_are_counted(sytff: Sytff, node: Path)
     assert document["filter"]["kind"] == "rdp"
     assert [item["run"] for item in document["expected"]] == [
         "100 rounds, 10 of 300 people, noise 1",
-        "20 rounds, 300 of 300 people, noise 8",
+        "20 rounds, 300 of 300 people, noise 8, evaluated with noise 5",
     ]
     assert all(item["admitted"] >= 1 for item in document["expected"])
 
@@ -217,6 +231,8 @@ def test_an_expected_run_that_does_not_fit_is_warned_of(sytff: Sytff, node: Path
     ("flags", "stated"),
     [
         (["--filter", "rdp", "--order", "8"], {"kind": "rdp", "order": 8}),
+        (["--order", "8.0"], {"kind": "rdp", "order": 8}),
+        (["--order", "4.50"], {"kind": "rdp", "order": "4.5"}),
         (["--filter", "zcdp"], {"kind": "zcdp"}),
         (["--filter", "sum"], {"kind": "sum", "requests": 10}),
         (["--filter", "sum", "--requests", "3"], {"kind": "sum", "requests": 3}),
@@ -225,8 +241,12 @@ def test_an_expected_run_that_does_not_fit_is_warned_of(sytff: Sytff, node: Path
 def test_every_filter_can_be_chosen(
     flags: list[str], stated: dict[str, Any], sytff: Sytff, empty: Path
 ) -> None:
-    assert sytff.json(*register(), *flags)["filter"] == {
+    made = sytff.json(*register(), *flags)["filter"]
+    if stated["kind"] == "sum":
+        assert made.pop("certificate")
+    assert made == {
         **stated,
+        "neighbouring_relation": "add_or_remove_one",
         "epsilon": "8",
         "delta": "0.00001",
     }
@@ -300,6 +320,26 @@ def test_numbers_used_as_they_are_are_pointed_out_once(sytff: Sytff, empty: Path
 def test_show_of_what_does_not_exist_lists_what_does(sytff: Sytff, node: Path) -> None:
     assert "there is: registry" in sytff.refused("dataset", "show", "nope")
     assert sytff("dataset", "show", "nope", "--json").document["error"] == "not_found"
+
+
+def test_rows_of_every_version_are_kept_and_those_of_failed_changes_are_not(
+    sytff: Sytff, empty: Path
+) -> None:
+    Path("more.csv").write_text(ROWS + "dan,40,m,south,2,1,1,0,3\n")
+    Path("most.csv").write_text(ROWS + "eve,41,f,south,2,1,1,0,3\n")
+    first = sytff.json(*register())["version"]
+    columns = register(data="more.csv", epsilon=None, delta=None)[3:]
+    second = sytff.json("dataset", "update", "people", *columns)
+    assert second["population"] == 4
+    assert "this data is registered" in sytff.refused("dataset", "update", "people", *columns)
+    sytff.refused(*register("other", data="most.csv", share_budget_with="nope"))
+    with Home(empty) as home:
+        assert home.ledger.versions() == {first, second["version"]}
+        assert set(home.store.versions()) == {first, second["version"]}
+    third = sytff.json(*register("other", data="most.csv"))["version"]
+    with Home(empty) as home:
+        assert set(home.store.versions()) == {first, second["version"], third}
+    assert sytff.json("ledger", "verify")["verified"]
 
 
 def test_an_empty_node_says_how_to_register(sytff: Sytff, empty: Path) -> None:

@@ -104,6 +104,29 @@ def test_wrong_filters_are_named(sytff: Sytff, history: Path) -> None:
     assert "there is: registry" in sytff.refused("ledger", "list", "--dataset", "nope")
 
 
+@pytest.mark.parametrize("command", ["list", "export"])
+def test_selections_of_list_and_export_are_the_same(
+    command: str, sytff: Sytff, history: Path
+) -> None:
+    everything = sytff.json("ledger", "list")["entries"]
+    denied = sytff.json("ledger", command, "--decision", "deny")["entries"]
+    assert denied == [everything[5]]
+    assert sytff.json("ledger", command, "--code", "run.")["entries"] == [
+        entry for entry in everything if entry["leaf"]["body"].get("code") == "run.died"
+    ]
+    assert sytff.json("ledger", command, "--until", "2020-01-01") == {"entries": []}
+    assert "there is: registry" in sytff.refused("ledger", command, "--dataset", "nope")
+
+
+def test_tables_are_not_json(sytff: Sytff, history: Path) -> None:
+    assert sytff("ledger", "export", "--format", "csv").out.startswith("seq,time,kind,")
+    result = sytff("ledger", "export", "--format", "csv", "--json")
+    assert (result.code, result.document["error"]) == (2, "input.invalid")
+    assert "--format: is unknown" in sytff.refused("ledger", "export", "--format", "xml")
+    sytff.json("ledger", "export", "denied.csv", "--decision", "deny")
+    assert len(Path("denied.csv").read_text().splitlines()) == 2
+
+
 def test_show_by_number_decision_and_run(sytff: Sytff, history: Path) -> None:
     everything = sytff.json("ledger", "list")["entries"]
     assert sytff.json("ledger", "show", "6") == everything[6]
