@@ -42,7 +42,6 @@ from sytff_policy.privacy.exact import precise
 _USAGE = sa.select(usage.c.day, usage.c.requests, usage.c.epsilon).where(
     (usage.c.dataset == sa.bindparam("of")) & (usage.c.researcher == sa.bindparam("by"))
 )
-_USAGE_OF_DAY = _USAGE.where(usage.c.day == sa.bindparam("on"))
 _COUNT = (
     usage.update()
     .where(
@@ -77,11 +76,13 @@ def standing(
 ) -> Standing:
     """What a researcher's request on a dataset is judged against."""
     record = datasets.find(connection, dataset)
-    of_today, in_all = used_by(connection, dataset, researcher)
+    day = _today()
+    of_today, in_all = used_by(connection, dataset, researcher, day)
     return Standing(
         record,
         of_today,
         in_all,
+        day,
         budgets.limits_for(connection, record.budgets, researcher, organization),
     )
 
@@ -170,7 +171,7 @@ def reserve(
             "evaluation_started": 0,
         },
     )
-    _count_usage(connection, record.name, researcher, now.charge_epsilon(charges[0][1]))
+    _count_usage(connection, current, researcher, now.charge_epsilon(charges[0][1]))
     for budget, charge in charges:
         budgets.count_share(connection, budget, researcher, organization, hold=charge)
         budgets.move(connection, budget, reserved=text((budget.reserved + charge).to_json()))
@@ -349,39 +350,41 @@ def _require_admitted(
 
 
 def used_by(
-    connection: Connection, dataset: str, researcher: str
+    connection: Connection, dataset: str, researcher: str, day: str
 ) -> tuple[UsageRecord, UsageRecord]:
-    """Usage of a dataset by a researcher: today (UTC), and in all."""
+    """Usage of a dataset by a researcher: on a UTC day, and in all."""
     rows = connection.execute(_USAGE, {"of": dataset, "by": researcher}).all()
-    day = today()
     with precise():
-        of_today, in_all = (
+        of_day, in_all = (
             UsageRecord(
                 sum(row.requests for row in some),
                 sum((Decimal(row.epsilon) for row in some), Decimal(0)),
             )
             for some in ([row for row in rows if row.day == day], rows)
         )
-    return of_today, in_all
+    return of_day, in_all
 
 
-def today() -> str:
-    """The current UTC day."""
+def _today() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
 
 
-def _count_usage(connection: Connection, dataset: str, researcher: str, epsilon: Decimal) -> None:
-    key = {"of": dataset, "by": researcher, "on": today()}
-    row = connection.execute(_USAGE_OF_DAY, key).one_or_none()
-    if row is None:
-        first = {"dataset": dataset, "researcher": researcher, "day": key["on"]}
-        connection.execute(
-            usage.insert(), {**first, "requests": 1, "epsilon": decimal_text(epsilon)}
-        )
-        return
+def _count_usage(
+    connection: Connection, current: Standing, researcher: str, epsilon: Decimal
+) -> None:
+    """Counts one request more on the day that `current` was read."""
+    dataset, before = current.record.name, current.today
     with precise():
-        total = decimal_text(Decimal(row.epsilon) + epsilon)
-    connection.execute(_COUNT, {**key, "requests": row.requests + 1, "epsilon": total})
+        counted = {
+            "requests": before.requests + 1,
+            "epsilon": decimal_text(before.epsilon + epsilon),
+        }
+    if before.requests:
+        key = {"of": dataset, "by": researcher, "on": current.day}
+        connection.execute(_COUNT, {**key, **counted})
+    else:
+        first = {"dataset": dataset, "researcher": researcher, "day": current.day}
+        connection.execute(usage.insert(), {**first, **counted})
 
 
 def _claim(
