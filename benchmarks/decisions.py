@@ -170,23 +170,24 @@ def client(ledger: Ledger, name: str, until: Callable[[], bool], counts: list[in
                 )
             except (BudgetExceeded, BudgetChanged):
                 counts[1] += 1
-                raise StopIteration from None
+                return
         counts[0] += 1
         counts[2] = max(counts[2], int((time.perf_counter() - began) * 1e3))
 
 
-def clients(where: str, process: int, threads: int, seconds: float, answers: Any) -> None:
-    """Several clients in one process."""
+def clients(
+    where: str, process: int, threads: int, seconds: float, ready: Any, answers: Any
+) -> None:
+    """Several clients in one process, which begin when all processes are ready."""
     ledger = Ledger.open(where)
+    ledger.datasets()
+    ready.wait()
     ends = time.perf_counter() + seconds
     counts = [[0, 0, 0] for _ in range(threads)]
 
     def run(place: int) -> None:
         name = f"client-{process}-{place}"
-        try:
-            client(ledger, name, lambda: time.perf_counter() < ends, counts[place])
-        except RuntimeError:
-            return
+        client(ledger, name, lambda: time.perf_counter() < ends, counts[place])
 
     workers = [threading.Thread(target=run, args=(place,)) for place in range(threads)]
     for worker in workers:
@@ -204,8 +205,9 @@ def throughput(where: str, processes: int, threads: int, seconds: float) -> None
     ledger.grant("registry", Decimal(50_000), by="owner")
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
+    ready = context.Barrier(processes)
     workers = [
-        context.Process(target=clients, args=(where, number, threads, seconds, answers))
+        context.Process(target=clients, args=(where, number, threads, seconds, ready, answers))
         for number in range(processes)
     ]
     for worker in workers:
@@ -241,7 +243,7 @@ def main() -> None:
     print(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()[0]}))
     with postgres.running() as server, tempfile.TemporaryDirectory() as folder:
         throughput(f"sqlite:///{folder}/ledger.db", 4, 4, options.seconds)
-        throughput(server.database(), 8, 8, options.seconds)
+        throughput(server.database(), 4, 16, options.seconds)
         sizes = [int(size) for size in options.sizes.split(",")]
         latencies(sizes, options.decisions, server)
 

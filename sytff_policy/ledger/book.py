@@ -6,22 +6,19 @@ that either both happen or neither does. The filters run in that same transactio
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from sytff_policy.canonical import decimal_text, digest
+from sytff_policy.canonical import digest
 from sytff_policy.errors import NotFound
-from sytff_policy.ledger import budgets, datasets, log
+from sytff_policy.ledger import budgets, datasets, log, usage
 from sytff_policy.ledger.errors import (
     BudgetChanged,
     BudgetExceeded,
     CapExceeded,
-    IdempotencyConflict,
     LedgerFault,
 )
 from sytff_policy.ledger.records import (
@@ -30,28 +27,12 @@ from sytff_policy.ledger.records import (
     Limit,
     RunRecord,
     Standing,
-    UsageRecord,
     mechanism_text,
     run_of,
     text,
 )
-from sytff_policy.ledger.schema import idempotency, runs, usage
+from sytff_policy.ledger.schema import runs
 from sytff_policy.privacy import Loss, RunMechanism
-from sytff_policy.privacy.exact import precise
-
-_USAGE = sa.select(usage.c.day, usage.c.requests, usage.c.epsilon).where(
-    (usage.c.dataset == sa.bindparam("of")) & (usage.c.researcher == sa.bindparam("by"))
-)
-_USAGE_OF_DAY = _USAGE.where(usage.c.day == sa.bindparam("on"))
-_COUNT = (
-    usage.update()
-    .where(
-        (usage.c.dataset == sa.bindparam("of"))
-        & (usage.c.researcher == sa.bindparam("by"))
-        & (usage.c.day == sa.bindparam("on"))
-    )
-    .values(requests=sa.bindparam("requests"), epsilon=sa.bindparam("epsilon"))
-)
 
 RESERVED = "reserved"
 SETTLED = "settled"
@@ -77,11 +58,13 @@ def standing(
 ) -> Standing:
     """What a researcher's request on a dataset is judged against."""
     record = datasets.find(connection, dataset)
-    of_today, in_all = used_by(connection, dataset, researcher)
+    day = usage.today()
+    of_today, in_all = usage.used_by(connection, dataset, researcher, day)
     return Standing(
         record,
         of_today,
         in_all,
+        day,
         budgets.limits_for(connection, record.budgets, researcher, organization),
     )
 
@@ -128,7 +111,7 @@ def reserve(
     charges = [(budget, budget.filter.charge(event)) for budget in now.budgets]
     _require_admitted(charges, current.limits)
     if idempotency_key is not None:
-        _claim(connection, researcher, idempotency_key, request_digest, run_id)
+        usage.claim(connection, researcher, idempotency_key, request_digest, run_id)
     states = [
         {
             "budget": budget.name,
@@ -170,7 +153,7 @@ def reserve(
             "evaluation_started": 0,
         },
     )
-    _count_usage(connection, record.name, researcher, now.charge_epsilon(charges[0][1]))
+    usage.count(connection, current, researcher, now.charge_epsilon(charges[0][1]))
     for budget, charge in charges:
         budgets.count_share(connection, budget, researcher, organization, hold=charge)
         budgets.move(connection, budget, reserved=text((budget.reserved + charge).to_json()))
@@ -346,66 +329,3 @@ def _require_admitted(
                 "charge",
                 limit.budget,
             )
-
-
-def used_by(
-    connection: Connection, dataset: str, researcher: str
-) -> tuple[UsageRecord, UsageRecord]:
-    """Usage of a dataset by a researcher: today (UTC), and in all."""
-    rows = connection.execute(_USAGE, {"of": dataset, "by": researcher}).all()
-    day = today()
-    with precise():
-        of_today, in_all = (
-            UsageRecord(
-                sum(row.requests for row in some),
-                sum((Decimal(row.epsilon) for row in some), Decimal(0)),
-            )
-            for some in ([row for row in rows if row.day == day], rows)
-        )
-    return of_today, in_all
-
-
-def today() -> str:
-    """The current UTC day."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-
-
-def _count_usage(connection: Connection, dataset: str, researcher: str, epsilon: Decimal) -> None:
-    key = {"of": dataset, "by": researcher, "on": today()}
-    row = connection.execute(_USAGE_OF_DAY, key).one_or_none()
-    if row is None:
-        first = {"dataset": dataset, "researcher": researcher, "day": key["on"]}
-        connection.execute(
-            usage.insert(), {**first, "requests": 1, "epsilon": decimal_text(epsilon)}
-        )
-        return
-    with precise():
-        total = decimal_text(Decimal(row.epsilon) + epsilon)
-    connection.execute(_COUNT, {**key, "requests": row.requests + 1, "epsilon": total})
-
-
-def _claim(
-    connection: Connection, researcher: str, key: str, request_digest: str, run_id: str
-) -> None:
-    check_key(connection, researcher, key, request_digest)
-    connection.execute(
-        idempotency.insert().values(
-            researcher=researcher, key=key, request_digest=request_digest, run_id=run_id
-        )
-    )
-
-
-def check_key(connection: Connection, researcher: str, key: str, request_digest: str) -> None:
-    """Refuses an idempotency key that this researcher has used.
-
-    Raises:
-      IdempotencyConflict: Naming the run that the key started.
-    """
-    row = connection.execute(
-        sa.select(idempotency).where(
-            (idempotency.c.researcher == researcher) & (idempotency.c.key == key)
-        )
-    ).one_or_none()
-    if row is not None:
-        same = row.request_digest == request_digest
-        raise IdempotencyConflict(key, row.run_id, same_request=same)

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from sqlalchemy.engine import Connection
 
-from sytff_policy.ledger import book, budgets, datasets, log
+from sytff_policy.ledger import book, budgets, datasets, log, usage
 from sytff_policy.ledger.comparison import compare
 from sytff_policy.ledger.log import Entry
 from sytff_policy.ledger.records import (
@@ -264,7 +264,7 @@ class Ledger:
     def check_key(self, researcher: str, key: str, request_digest: str) -> None:
         """Refuses an idempotency key that was used before."""
         with self.store.read() as connection:
-            book.check_key(connection, researcher, key, request_digest)
+            usage.check_key(connection, researcher, key, request_digest)
 
     def progress(self, run_id: str, *, rounds_started: int, evaluation_started: bool) -> None:
         """Durably records that rounds may draw noise, before they do."""

@@ -181,12 +181,14 @@ class Standing:
     Attributes:
       record: The dataset and its budgets.
       today, in_all: The researcher's usage of the dataset.
+      day: The UTC day that `today` is about, YYYY-MM-DD.
       limits: The caps that hold for the researcher, in all of the dataset's budgets.
     """
 
     record: DatasetRecord
     today: UsageRecord
     in_all: UsageRecord
+    day: str
     limits: tuple[Limit, ...] = ()
 
 

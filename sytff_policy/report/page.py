@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import jinja2
@@ -49,6 +49,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {"when": _when, "epsilon": _epsilon, "digest": _digest}
+    environment.filters["epsilon_down"] = _epsilon_down
     shown = verification.faults[:MAX_FAULTS]
     return environment.get_template("report.html.j2").render(
         facts=facts,
@@ -139,8 +140,17 @@ def _when(time_ns: int) -> str:
 
 
 def _epsilon(value: Decimal) -> str:
-    """To four decimals, rounded away from zero, as charges are."""
-    text = f"{value.quantize(Decimal('0.0001'), rounding='ROUND_UP'):f}"
+    """What is used, to four decimals, never less than it is."""
+    return _rounded(value, ROUND_CEILING)
+
+
+def _epsilon_down(value: Decimal) -> str:
+    """What is left, to four decimals, never more than it is."""
+    return _rounded(value, ROUND_FLOOR)
+
+
+def _rounded(value: Decimal, rounding: str) -> str:
+    text = f"{value.quantize(Decimal('0.0001'), rounding=rounding):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

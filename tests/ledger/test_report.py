@@ -25,6 +25,7 @@ from sytff_policy.privacy import RunMechanism, make_filter
 from sytff_policy.report import Facts, Row, Selection, gather, instant, render, rows_of, write_rows
 from sytff_policy.report.charts import _thin, _ticks, _times, course
 from sytff_policy.report.facts import Point
+from sytff_policy.report.page import _epsilon, _epsilon_down
 from tests.ledger.helpers import finish, reserve
 from tests.support import ALICE, BOB, GUEST, ask, make_home
 
@@ -330,6 +331,19 @@ def test_a_page_is_made_of_a_ledger_that_cannot_be_read_to_its_end(
     words = Page(made(forged)).words
     assert "Not verified" in words
     assert "figures end at entry 12" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "used", "left"),
+    [
+        ("0", "0", "0"),
+        ("8.968364058", "8.9684", "8.9683"),
+        ("10", "10", "10"),
+        ("100", "100", "100"),
+    ],
+)
+def test_what_is_used_is_rounded_up_and_what_is_left_down(value: str, used: str, left: str) -> None:
+    assert (_epsilon(Decimal(value)), _epsilon_down(Decimal(value))) == (used, left)
 
 
 def test_the_page_says_what_was_selected(pairs: list[tuple[str, str]]) -> None:
