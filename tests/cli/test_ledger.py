@@ -14,7 +14,6 @@ from tests.cli.command import Sytff
 from tests.cli.conftest import write_request
 from tests.support import ALICE, BOB, ask
 
-
 DIGEST = "sha256:" + "1" * 64
 
 
@@ -31,7 +30,7 @@ def history(node: Path) -> Path:
             home.ledger.settle(run_id, status=status, code="" if evaluated else "run.died")
             if evaluated:
                 home.ledger.release(
-                    run_id, {name: DIGEST for name in ("weights.safetensors", "metrics.json")}
+                    run_id, dict.fromkeys(("weights.safetensors", "metrics.json"), DIGEST)
                 )
         home.grant("registry", home.ledger.dataset("registry").filter.epsilon, by="owner")
     return node
