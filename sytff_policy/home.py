@@ -32,6 +32,7 @@ from typing import Any
 from sytff_policy._model import parse
 from sytff_policy.datasets import DatasetSchema, DatasetStore
 from sytff_policy.errors import InvalidInput, NotFound, SytffError
+from sytff_policy.fitting import check_fit, effective_loss
 from sytff_policy.gate import Gate, new_run_id
 from sytff_policy.ledger import DatasetRecord, Ledger
 from sytff_policy.ledger.custody import Custody
@@ -45,7 +46,7 @@ from sytff_policy.policy import (
 )
 from sytff_policy.policy.bundle import DATASET_PACKAGE
 from sytff_policy.privacy import PrivacyFilter
-from sytff_policy.request import CLASSIFICATION_LOSSES, Researcher, TrainRequest
+from sytff_policy.request import Researcher, TrainRequest
 from sytff_policy.runs.job import TrainingJob
 from sytff_policy.runs.pool import RunnerPool
 from sytff_policy.runs.supervisor import (
@@ -58,18 +59,12 @@ from sytff_policy.runs.supervisor import (
     resume,
     supervise,
 )
+from sytff_policy.settings import FORMAT, HomeError, ledger_of, read_settings
 
-FORMAT = 1
 DEFAULT_TIMEOUT_S = 5000.0
 CHECKPOINT_SECONDS = 10.0
 _PARTIAL = ".partial-"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-
-
-class HomeError(SytffError):
-    """A folder that is not a node's, or not of this version."""
-
-    code = "home.invalid"
 
 
 class RequestDenied(SytffError):
@@ -116,11 +111,11 @@ class Home:
     """
 
     def __init__(self, folder: Path, *, keep_runs: frozenset[str] = frozenset()) -> None:
-        settings = _settings(folder)
+        settings = read_settings(folder)
         self.folder = folder
         self.node_id: str = settings["node_id"]
         self.custody = Custody.of(folder, settings)
-        ledger = Ledger.open(_ledger_of(folder, settings))
+        ledger = Ledger.open(ledger_of(folder, settings))
         try:
             # Before anything relies on the database: it must be the one that was witnessed.
             self.ledger, self.checkpoints = self.custody.open(ledger)
@@ -158,7 +153,7 @@ class Home:
         settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}, **(custody or {})}
         held = Custody.of(folder, settings)
         held.make_key()
-        Ledger.create(_ledger_of(folder, settings), node_id).close()
+        Ledger.create(ledger_of(folder, settings), node_id).close()
         settings |= held.settings()
         # Last, so that a folder with settings is a whole node.
         (folder / "node.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -167,14 +162,14 @@ class Home:
     @staticmethod
     def view(folder: Path) -> LedgerView:
         """A node's ledger for reading alone: nothing is checked, settled or signed."""
-        settings = _settings(folder)
-        return LedgerView(_ledger_of(folder, settings), Custody.of(folder, settings))
+        settings = read_settings(folder)
+        return LedgerView(ledger_of(folder, settings), Custody.of(folder, settings))
 
     @staticmethod
     def upgrade(folder: Path) -> None:
         """Brings a node's ledger to the schema of this release; there is no way back."""
-        settings = _settings(folder)
-        Ledger.create(_ledger_of(folder, settings), settings["node_id"]).close()
+        settings = read_settings(folder)
+        Ledger.create(ledger_of(folder, settings), settings["node_id"]).close()
 
     @property
     def runs_dir(self) -> Path:
@@ -361,7 +356,7 @@ class Home:
                         value=request.label_data_id,
                         limit=label.id,
                     )
-                _check_fit(request, record)
+                check_fit(request, record)
                 return record
         raise NotFound("asset", request.train_data_id)
 
@@ -462,16 +457,6 @@ class Home:
         )
 
 
-def effective_loss(request: TrainRequest, record: DatasetRecord) -> Any:
-    """The request's loss, or the one that model and label imply."""
-    if request.loss is not None:
-        return request.loss
-    if record.description["classes"] == 0:
-        return "mean_squared_error"
-    one = request.model is not None and request.model.output_shape == (1,)
-    return "binary_crossentropy" if one else "sparse_categorical_crossentropy"
-
-
 def parse_request(home: Home, document: Any, *, where: str = "") -> TrainRequest:
     """A request from decoded JSON; `dataset: NAME` may stand for the two asset ids."""
     if not isinstance(document, dict):
@@ -499,11 +484,6 @@ def bundle_from(folder: Path) -> Bundle:
     return load_bundle(folder, DATASET_PACKAGE)
 
 
-def _ledger_of(folder: Path, settings: dict[str, Any]) -> Path | str:
-    """Where a node's ledger is: a file in its folder, or the database that node.json names."""
-    return str(settings["ledger"]) if "ledger" in settings else folder / "ledger.db"
-
-
 def _fingerprint(folder: Path) -> tuple[Any, ...]:
     """Changes when a file below `folder` does; a bundle's content is then read and hashed again.
 
@@ -515,21 +495,6 @@ def _fingerprint(folder: Path) -> tuple[Any, ...]:
         status = path.lstat()
         found.append((str(path), status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns))
     return tuple(found)
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    try:
-        document = json.loads((folder / "node.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HomeError(f"{folder} is not a node; make one with `sytff init {folder}`") from None
-    except (OSError, ValueError) as error:
-        raise HomeError(f"{folder}/node.json cannot be read: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise HomeError(f"{folder} is a node of another format than {FORMAT}")
-    for name, kind in (("node_id", str), ("node_policy", dict), ("ledger", str)):
-        if not isinstance(document.get(name, None if name == "node_id" else kind()), kind):
-            raise HomeError(f"{folder}/node.json is damaged: {name}; restore it from a backup")
-    return document
 
 
 def _checked_name(name: str) -> None:
@@ -545,49 +510,6 @@ def _checked_name(name: str) -> None:
 def _asset(record: DatasetRecord, name: str, role: str) -> Asset:
     identity = uuid.uuid5(uuid.NAMESPACE_URL, f"sytff:{record.version}:{role}")
     return Asset(name, identity.hex, role)
-
-
-def _check_fit(request: TrainRequest, record: DatasetRecord) -> None:
-    model = request.model
-    if model is None:
-        return
-    wanted = tuple(record.description["feature_shape"])
-    shape = model.inputs[0].shape
-    if _product(shape) != _product(wanted) or (len(wanted) > 1 and not _same(shape, wanted)):
-        raise InvalidInput(
-            "model",
-            f"takes another shape than the features of {record.name!r} have",
-            value=shape,
-            limit=wanted,
-        )
-    classes = record.description["classes"]
-    loss = effective_loss(request, record)
-    outputs = model.output_shape
-    if (loss in CLASSIFICATION_LOSSES) != bool(classes):
-        raise InvalidInput("loss", f"does not fit the label of {record.name!r}", value=loss)
-    fits = outputs == (1,) if loss != "sparse_categorical_crossentropy" else outputs == (classes,)
-    if loss == "binary_crossentropy" and classes != 2:
-        fits = False
-    if not fits:
-        raise InvalidInput(
-            "model",
-            f"has outputs that do not fit loss {loss} and {classes} classes",
-            value=outputs,
-            limit=(classes,) if loss == "sparse_categorical_crossentropy" else (1,),
-        )
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    result = 1
-    for axis in shape:
-        result *= axis
-    return result
-
-
-def _same(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """[h, w], [h, w, 1] and the flat [h w] are the same image."""
-    squeezed = tuple(axis for axis in shape if axis != 1)
-    return squeezed == tuple(axis for axis in wanted if axis != 1) or len(shape) == 1
 
 
 __all__ = [
