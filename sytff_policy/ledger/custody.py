@@ -155,11 +155,23 @@ class Custody:
         return successor.public_key
 
     def trusted(self) -> list[str]:
-        """The log's public keys, as this node keeps them beside the database; newest last."""
+        """The log's public keys, as this node keeps them beside the database; newest last.
+
+        Raises:
+          KeyUnavailable: If the file that keeps them is damaged.
+        """
+        path = self.folder / KEYS_FILE
         try:
-            return (self.folder / KEYS_FILE).read_text(encoding="utf-8").split()
+            return [PublicKey.parse(text).text for text in path.read_text(encoding="utf-8").split()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise KeyUnavailable(f"{path} cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, NoteError) as error:
+            raise KeyUnavailable(
+                f"{path} is not a list of public keys: {error}. Put back the keys that the node "
+                "published"
+            ) from None
 
     def _signer(self, current: str) -> Signer:
         if self.next_signer:

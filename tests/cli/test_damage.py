@@ -229,6 +229,24 @@ def test_a_missing_key_ends_what_needs_it_alone(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"no key at all", b"a+b+c"])
+def test_damaged_public_keys_are_named(content: bytes, sytff: Sytff, node: Path) -> None:
+    (node / "ledger.keys").write_bytes(content)
+    for arguments in (("ledger", "verify"), ("keys", "show"), ("dataset", "list")):
+        said = sytff.refused(*arguments, code=1)
+        assert "ledger.keys is not a list of public keys" in said
+        assert sytff(*arguments, "--json").document["error"] == "key.unavailable"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"no checkpoint\n"])
+def test_a_damaged_checkpoint_is_named(content: bytes, sytff: Sytff, node: Path) -> None:
+    for file in (node / "witness").iterdir():
+        file.write_bytes(content)
+    for arguments in (("ledger", "verify"), ("dataset", "list")):
+        said = sytff.refused(*arguments, code=1)
+        assert "is not a signed checkpoint" in said
+
+
 def test_missing_rows_cost_no_budget(sytff: Sytff, node: Path, no_runtime_needed: None) -> None:
     shutil.rmtree(node / "datasets")
     write_request(Path("request.json"))
