@@ -118,7 +118,11 @@ class Home:
         self.ledger = Ledger.open(folder / "ledger.db")
         self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
         self.engine = EmbeddedEngine()
-        recover(self.ledger, self.runs_dir, keep=keep_runs)
+        try:
+            recover(self.ledger, self.runs_dir, keep=keep_runs)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, folder: Path) -> Home:
@@ -449,6 +453,12 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise HomeError(f"{folder}/node.json cannot be read: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise HomeError(f"{folder} is a node of another format than {FORMAT}")
+    whole = isinstance(document.get("node_id"), str)
+    if not (whole and isinstance(document.get("node_policy", {}), dict)):
+        raise HomeError(
+            f"{folder}/node.json is damaged: node_id is text and node_policy is an object. "
+            "Restore it from a backup"
+        )
     return document
 
 

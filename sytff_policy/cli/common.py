@@ -96,14 +96,6 @@ def _open(folder: Path) -> Home:
         return Home(folder)
     except HomeError as error:
         raise InvalidInput("--home", str(error), code=error.code) from None
-    except (KeyError, TypeError, AttributeError):
-        raise InvalidInput(
-            "--home",
-            "its node.json is damaged",
-            value=str(folder),
-            remedy="Restore node.json from a backup.",
-            code=HomeError.code,
-        ) from None
 
 
 def example(*lines: str) -> str:

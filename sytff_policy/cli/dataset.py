@@ -182,17 +182,36 @@ def _schema(
     file: Path | None, unit: str | None, features: str | None, label: str | None
 ) -> DatasetSchema:
     if file is not None:
-        document = read_json(file, "--schema")
-        if features is not None or label is not None:
-            raise InvalidInput("--schema", "stands instead of --features and --label")
-        if isinstance(document, dict) and unit not in (None, document.setdefault("unit", unit)):
-            stated = str(document["unit"])[:80]
-            raise InvalidInput("--unit", "is another than the schema's", value=unit, limit=stated)
-        return parse(DatasetSchema, document, where=str(file))
+        return _schema_from_file(file, unit, features, label)
     for flag, value in (("--unit", unit), ("--features", features), ("--label", label)):
         if value is None:
             raise InvalidInput(flag, "is needed", remedy="Or describe the columns by --schema.")
     return schema_from_flags(unit=unit or "", features=features or "", label=label or "")
+
+
+def _schema_from_file(
+    file: Path, unit: str | None, features: str | None, label: str | None
+) -> DatasetSchema:
+    """The schema in a file. Flags beside it may repeat it, and must not contradict it."""
+    document = read_json(file, "--schema")
+    if isinstance(document, dict) and unit is not None:
+        document.setdefault("unit", unit)
+    schema = parse(DatasetSchema, document, where=str(file))
+    stated = {
+        "--unit": (unit, schema.unit),
+        "--features": (features, ",".join(feature.name for feature in schema.features)),
+        "--label": (label, schema.label.column),
+    }
+    for flag, (given, column) in stated.items():
+        if given is not None and given != column:
+            raise InvalidInput(
+                flag,
+                "is another than the schema's",
+                value=given,
+                limit=column,
+                remedy="Beside --schema, name the same columns or leave it out.",
+            )
+    return schema
 
 
 def _notes(declared: DatasetSchema, *, starter: bool) -> list[str]:

@@ -103,7 +103,13 @@ def show_entry(
     with opened(home) as node:
         found = _find(node, entry)
         if not found:
-            raise NotFound("ledger entry", entry)
+            raise InvalidInput(
+                "ENTRY",
+                "is not in the ledger",
+                value=entry[:80],
+                remedy="Decisions of `request check` are not recorded.",
+                code=NotFound.code,
+            )
         documents = [_document(item) for item in found]
         whole = {"entries": documents} if entry.startswith("run-") else documents[0]
         text = "\n".join(

@@ -129,6 +129,8 @@ def load_request(node: Home, file: Path, model: str | None) -> tuple[TrainReques
     """
     document = read_json(file)
     where = "standard input" if str(file) == "-" else str(file)
+    if isinstance(document, dict) and {"request", "changes"} <= set(document):
+        raise InvalidInput(where, "is a counter-proposal", remedy="Send its `request` alone.")
     built = None
     if model is not None:
         built, spec = build_model(model)

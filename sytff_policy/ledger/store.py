@@ -45,9 +45,13 @@ class Store:
                 self._migrate()
             self._require_head()
         except sa.exc.SQLAlchemyError as error:
+            self._engine.dispose()
             raise LedgerUnavailable(
                 f"the ledger at {_shown(url)} cannot be opened: {error}"
             ) from None
+        except LedgerUnavailable:
+            self._engine.dispose()
+            raise
 
     @classmethod
     def sqlite(cls, path: Path, *, create: bool = False) -> Store:

@@ -67,6 +67,23 @@ class Sytff:
         return result.err
 
 
+FLAGS = {
+    "--unit": "person",
+    "--features": "age:25..64",
+    "--label": "ill",
+    "--epsilon": "8",
+    "--delta": "1e-5",
+}
+
+
+def register(name: str = "people", data: str = "people.csv", **changes: str | None) -> list[str]:
+    """The command line that registers a dataset; None leaves an option out."""
+    flags: dict[str, str | None] = dict(FLAGS)
+    flags |= {f"--{flag.replace('_', '-')}": value for flag, value in changes.items()}
+    given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
+    return ["dataset", "register", name, "--data", data, *given]
+
+
 def leaves() -> Iterator[tuple[str, Any]]:
     """Every command that does something: its words and the parser's object."""
 

@@ -21,6 +21,14 @@ REQUEST: dict[str, Any] = {
 }
 
 
+ROWS = """person,age,sex,region,income,score,ill,grade,cost
+ann,30,f,north,3.5,1,1,0,10
+ann,31,f,north,3.6,2,0,1,20.5
+bob,64,m,south,1.0,3,1,2,600
+cyd,25,m,north,0,4,0,2,-5
+"""
+
+
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("original")
@@ -50,6 +58,15 @@ def node(place: Path, original: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(original / "node", place / "node")
     shutil.copyfile(original / "registry.csv", place / "registry.csv")
     monkeypatch.setenv("SYTFF_HOME", "node")
+    return place / "node"
+
+
+@pytest.fixture
+def empty(place: Path, sytff: Sytff, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A node without datasets, and a small CSV file."""
+    sytff.json("init", "node")
+    monkeypatch.setenv("SYTFF_HOME", "node")
+    (place / "people.csv").write_text(ROWS)
     return place / "node"
 
 

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 
-from tests.cli.command import Sytff
-
-ROWS = """person,age,sex,region,income,score,ill,grade,cost
-ann,30,f,north,3.5,1,1,0,10
-ann,31,f,north,3.6,2,0,1,20.5
-bob,64,m,south,1.0,3,1,2,600
-cyd,25,m,north,0,4,0,2,-5
-"""
-FLAGS = {
-    "--unit": "person",
-    "--features": "age:25..64",
-    "--label": "ill",
-    "--epsilon": "8",
-    "--delta": "1e-5",
-}
-
-
-@pytest.fixture
-def empty(place: Path, sytff: Sytff, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A node without datasets, and a small CSV file."""
-    sytff.json("init", "node")
-    monkeypatch.setenv("SYTFF_HOME", "node")
-    (place / "people.csv").write_text(ROWS)
-    return place / "node"
-
-
-def register(name: str = "people", data: str = "people.csv", **changes: str | None) -> list[str]:
-    """The command line that registers a dataset; None leaves an option out."""
-    flags: dict[str, str | None] = dict(FLAGS)
-    flags |= {f"--{flag.replace('_', '-')}": value for flag, value in changes.items()}
-    given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
-    return ["dataset", "register", name, "--data", data, *given]
+from tests.cli.command import Sytff, register
+from tests.cli.conftest import ROWS
 
 
 def test_registering_says_what_requests_need(sytff: Sytff, empty: Path) -> None:
@@ -260,54 +232,28 @@ def test_every_filter_can_be_chosen(
     }
 
 
-def test_a_schema_may_come_as_a_file(sytff: Sytff, empty: Path) -> None:
-    schema = {
-        "unit": "person",
-        "features": [
-            {"kind": "numeric", "name": "age", "encoding": {"kind": "range", "low": 25, "high": 64}}
-        ],
-        "label": {"kind": "class", "column": "ill", "name": "ill", "classes": 2},
-    }
-    Path("schema.json").write_text(json.dumps(schema))
-    by_file = register(unit=None, features=None, label=None, schema="schema.json")
-    version = sytff.json(*by_file)["version"]
+def test_parquet_files_are_data_too(sytff: Sytff, empty: Path) -> None:
+    table = pyarrow.csv.read_csv("people.csv")
+    pyarrow.parquet.write_table(table, "people.parquet")
+    document = sytff.json(*register(data="people.parquet"))
+    assert document["population"] == 3
+    # The same rows in another format are the same version.
     assert "this data is registered" in sytff.refused(*register("again"))
-    assert sytff.json("dataset", "show", "people")["version"] == version
 
 
-def test_a_schema_may_come_from_standard_input_and_take_the_unit(sytff: Sytff, empty: Path) -> None:
-    schema = {
-        "features": [{"kind": "numeric", "name": "age"}],
-        "label": {"kind": "class", "column": "ill", "name": "ill", "classes": 2},
-    }
-    arguments = register(features=None, label=None, schema="-")
-    assert sytff.json(*arguments, stdin=json.dumps(schema).encode())["population"] == 3
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("[]", "schema.json"),
-        ("{}", "required field is missing"),
-        ('{"unit": "person", "unit": "age"}', "stands twice"),
-        ('{"unit": "who", "features": [], "label": {}}', "--unit: is another than the schema's"),
-        ('{"unit": 5}', "--unit: is another than the schema's"),
-        ("{", "is not JSON"),
-        ("", "is not JSON"),
-        ('{"unit": "person", "colour": 1}', "colour: unknown field"),
-        ('{"unit": "person", "features": [{"kind": "numeric", "name": NaN}]}', "NaN"),
-    ],
-)
-def test_a_bad_schema_file(content: str, expected: str, sytff: Sytff, empty: Path) -> None:
-    Path("schema.json").write_text(content)
-    arguments = register(features=None, label=None, schema="schema.json")
-    assert expected in sytff.refused(*arguments)
-    assert sytff.json("dataset", "list") == {"datasets": []}
-
-
-def test_a_schema_stands_instead_of_the_flags(sytff: Sytff, empty: Path) -> None:
-    Path("schema.json").write_text("{}")
-    assert "stands instead of" in sytff.refused(*register(schema="schema.json"))
+def test_images_come_as_arrays(sytff: Sytff, empty: Path) -> None:
+    np.savez(
+        "images.npz",
+        person=np.array(["ann", "bob", "bob"]),
+        images=np.zeros((3, 4, 4), np.uint8),
+        digit=np.array([0, 9, 3]),
+    )
+    arguments = register(data="images.npz", features="images:[4x4]/255", label="digit:10")
+    schema = sytff.json(*arguments)["schema"]
+    assert (schema["feature_asset"], schema["feature_shape"]) == ("images", [4, 4])
+    assert schema["classes"] == 10
+    wrong = register("other", data="images.npz", features="images:[5x4]/255", label="digit:10")
+    assert "images" in sytff.refused(*wrong)
 
 
 def test_a_name_is_given_once(sytff: Sytff, empty: Path) -> None:

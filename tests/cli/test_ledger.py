@@ -116,7 +116,7 @@ def test_show_by_number_decision_and_run(sytff: Sytff, history: Path) -> None:
     "name", ["99", "9" * 5000, "00000000000000000000000000000000000000000099", "²", "x", "", "1.0"]
 )
 def test_show_of_what_is_not_there(name: str, sytff: Sytff, history: Path) -> None:
-    assert "no ledger entry named" in sytff.refused("ledger", "show", name)
+    assert "ENTRY: is not in the ledger" in sytff.refused("ledger", "show", name)
     assert sytff("ledger", "show", name, "--json").document["error"] == "not_found"
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from sytff_policy.cli.train import metrics_text, progress_bar
+from sytff_policy.home import Home
 from sytff_policy.runs.supervisor import Progress
 from tests.cli.command import Sytff
 from tests.cli.conftest import write_request
+from tests.support import ALICE, ask
 
 TRAIN = ("train", "request.json", "--out", "out")
 
@@ -93,6 +95,19 @@ def test_what_is_wrong_is_said_before_anything_is_reserved(
     assert not Path("out").exists()
     assert Path("kept/weights.safetensors").read_text() == "kept"
     assert sytff.json("ledger", "list", "--kind", "decision")["entries"] == []
+
+
+@pytest.mark.usefixtures("no_runtime_needed")
+def test_a_key_starts_one_run(sytff: Sytff, node: Path) -> None:
+    with Home(node) as home:
+        request = ask(home, idempotency_key="once")
+        run_id = home.gate.admit(request, "registry", ALICE).run_id
+    write_request(Path("request.json"), idempotency_key="once")
+    said = sytff.refused(*TRAIN, "--researcher", "alice")
+    assert f"idempotency_key 'once' was already used for this very request (run {run_id})" in said
+    document = sytff(*TRAIN, "--researcher", "alice", "--json").document
+    assert document["error"] == "request.idempotency_key_used"
+    assert len(sytff.json("ledger", "list", "--kind", "reservation")["entries"]) == 1
 
 
 def test_without_tff_nothing_is_reserved(

@@ -13,7 +13,7 @@ CODE = re.compile(rf"^({FAMILIES})\.[a-z_]+$")
 OTHER = {"dataset.registered", "policy.activated", "model.parameters", "dataset.population"}
 FILES = (".db", ".json", ".key", ".py")
 FILES = (".db", ".json", ".key", ".py")
-WITHOUT_FAMILY = {"internal", "not_found", "usage"}
+WITHOUT_FAMILY = {"internal", "interrupted", "io", "not_found", "usage"}
 
 
 def codes_in_source() -> set[str]:
