@@ -43,17 +43,21 @@ from sytff_policy.policy.bundle import DATASET_PACKAGE
 from sytff_policy.privacy import PrivacyFilter
 from sytff_policy.request import CLASSIFICATION_LOSSES, Researcher, TrainRequest
 from sytff_policy.runs.job import TrainingJob
+from sytff_policy.runs.pool import RunnerPool
 from sytff_policy.runs.supervisor import (
+    Limits,
     OnProgress,
     RunResult,
     claimed,
     recover,
     require_runtime,
+    resume,
     supervise,
 )
 
 FORMAT = 1
 DEFAULT_TIMEOUT_S = 5000.0
+CHECKPOINT_SECONDS = 10.0
 _PARTIAL = ".partial-"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -104,9 +108,10 @@ class Home:
 
     Args:
       folder: Its folder.
+      keep_runs: Runs whose owner is gone and that are to be resumed; all others are settled.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep_runs: frozenset[str] = frozenset()) -> None:
         settings = _settings(folder)
         self.folder = folder
         self.node_id: str = settings["node_id"]
@@ -114,7 +119,7 @@ class Home:
         self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
         self.engine = EmbeddedEngine()
         try:
-            recover(self.ledger, self.runs_dir)
+            recover(self.ledger, self.runs_dir, keep=keep_runs)
         except BaseException:
             self.close()
             raise
@@ -311,10 +316,23 @@ class Home:
         researcher: Researcher,
         *,
         timeout: float = DEFAULT_TIMEOUT_S,
+        memory_limit: int | None = None,
+        attempts: int = 1,
+        pool: RunnerPool | None = None,
         on_progress: OnProgress | None = None,
         on_decision: Any = None,
     ) -> RunResult:
         """Decides a request and, if it is allowed, trains.
+
+        Args:
+          request: The request.
+          researcher: Who asks, as authenticated.
+          timeout: Seconds for the run.
+          memory_limit: Bytes for the run's processes together; None: no limit.
+          attempts: Runner processes for the run; see `runs.supervisor.Limits`.
+          pool: Warm runners to use.
+          on_progress: Called after every round.
+          on_decision: Called with the decision.
 
         Raises:
           RequestDenied: If it is denied or waits for review.
@@ -338,7 +356,33 @@ class Home:
             if admission.run_id is None:
                 raise RequestDenied(admission.decision)
             job = self._job(run_id, request, record)
-            return supervise(self.ledger, job, folder, timeout=timeout, on_progress=on_progress)
+            return supervise(
+                self.ledger,
+                job,
+                folder,
+                limits=Limits(timeout, memory_limit, attempts),
+                on_progress=on_progress,
+                pool=pool,
+            )
+
+    def resume(
+        self,
+        run_id: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        on_progress: OnProgress | None = None,
+        pool: RunnerPool | None = None,
+    ) -> RunResult:
+        """Goes on with a run that `keep_runs` kept; see `runs.supervisor.resume`."""
+        require_runtime()
+        return resume(
+            self.ledger,
+            self.runs_dir.resolve(),
+            run_id,
+            limits=Limits(timeout),
+            on_progress=on_progress,
+            pool=pool,
+        )
 
     def _job(self, run_id: str, request: TrainRequest, record: DatasetRecord) -> TrainingJob:
         if request.model is None:
@@ -359,6 +403,7 @@ class Home:
             loss=effective_loss(request, record),
             model=request.model,
             evaluation=request.evaluation,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
         )
 
 

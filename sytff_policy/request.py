@@ -114,7 +114,8 @@ class Evaluation(Document):
     """A differentially private evaluation of the final model, a mechanism with its own charge.
 
     Each evaluated unit contributes its mean loss (clipped) and, for classifiers, its mean
-    accuracy; the bounded contributions are summed, noised and divided by a public count.
+    accuracy; the bounded contributions are summed, noised and divided by a noised count. For
+    classifiers the unit also spreads one count over the pairs of true and predicted class.
     """
 
     noise_multiplier: float = Field(

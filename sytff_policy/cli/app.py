@@ -51,7 +51,7 @@ To begin:
 @functools.cache
 def command() -> Any:
     """The whole command tree, as the command-line parser's own object."""
-    from sytff_policy.cli import budget, dataset, demo, ledger, node, policy, request, train
+    from sytff_policy.cli import audit, budget, dataset, demo, ledger, node, policy, request, train
 
     app = typer.Typer(
         name="sytff",
@@ -61,7 +61,7 @@ def command() -> Any:
         pretty_exceptions_enable=False,
     )
     app.callback(help=HELP)(_root)
-    for module in (node, dataset, budget, policy, request, train, ledger, demo):
+    for module in (node, dataset, budget, policy, request, train, ledger, demo, audit):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -28,6 +28,7 @@ FailureCode = Literal[
     "run.isolation_unavailable",
     "run.dataset_unreadable",
     "run.result_not_finite",
+    "run.checkpoint_unreadable",
 ]
 
 
@@ -40,6 +41,7 @@ class TrainingJob(Document):
       dataset_version: Version digest that the folder must carry.
       population: N that the sampling rate was admitted with.
       shards: Number of TFF clients; each is a shard of the cohort's virtual silos.
+      checkpoint_seconds: Least time between two checkpoints; 0 makes one after every round.
     """
 
     format: Literal["sytff-job/1"] = "sytff-job/1"
@@ -59,10 +61,25 @@ class TrainingJob(Document):
     model: ModelSpec
     evaluation: Evaluation | None
     shards: int = Field(default=2, ge=1, le=256)
+    checkpoint_seconds: float = Field(default=10.0, ge=0.0)
+
+
+class Assignment(Document):
+    """The supervisor's first word to a runner: execute the job in this folder.
+
+    Attributes:
+      folder: The run's folder: `job.json`, and where checkpoints and results go.
+      rounds_started: Rounds of the reservation that earlier attempts may have executed. They stay
+        spent, so this attempt numbers its rounds from there.
+    """
+
+    type: Literal["assignment"] = "assignment"
+    folder: str
+    rounds_started: int = Field(default=0, ge=0)
 
 
 class Ready(Document):
-    """The runtime is up; no noise has been drawn."""
+    """The runtime is up and waits for its assignment; no noise has been drawn."""
 
     type: Literal["ready"] = "ready"
 
@@ -83,10 +100,17 @@ class RoundDone(Document):
 
 
 class Done(Document):
-    """Results are written; their digests."""
+    """Results are written; their digests.
+
+    Attributes:
+      rounds: Number of the last round of the reservation.
+      rounds_trained: Rounds whose updates are in the weights: fewer than `rounds` when an earlier
+        attempt executed some after its last checkpoint.
+    """
 
     type: Literal["done"] = "done"
     rounds: int = Field(ge=0)
+    rounds_trained: int = Field(ge=0)
     evaluated: bool
     results: dict[str, str]
 
@@ -109,5 +133,9 @@ class Granted(Document):
     evaluation: bool
 
 
+JOB_FILE = "job.json"
+OUT_FOLDER = "out"
+LOG_FILE = "runner.log"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.json"

@@ -9,148 +9,50 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
-import selectors
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 
 from sytff_policy.canonical import digest_bytes
-from sytff_policy.errors import SytffError
 from sytff_policy.ledger import Ledger
 from sytff_policy.runs.job import (
+    CHECKPOINT_FILE,
+    JOB_FILE,
+    LOG_FILE,
     METRICS_FILE,
+    OUT_FOLDER,
     WEIGHTS_FILE,
+    Assignment,
     Done,
     Failed,
     Granted,
     MayStart,
-    Message,
     Ready,
     RoundDone,
     TrainingJob,
 )
+from sytff_policy.runs.outcomes import (
+    FAILURES,
+    Limits,
+    NotResumable,
+    OnProgress,
+    Progress,
+    RunFailed,
+    RunResult,
+    RuntimeMissing,
+    require_runtime,
+)
+from sytff_policy.runs.pool import RunnerPool
+from sytff_policy.runs.process import Ended, RunnerProcess
+from sytff_policy.runs.resuming import lacks, resumable_job
 
-LINE_LIMIT = 65_536
 GRANT_SECONDS = 1.0
 GRANT_ROUNDS = 64
-JOB_FILE = "job.json"
-
-_MESSAGES: TypeAdapter[Any] = TypeAdapter(Message)
-
-
-class RunFailed(SytffError):
-    """A run ended without results.
-
-    Attributes:
-      code: Fixed code of what happened.
-      run_id: The run; the operator's log of it is in the node's `runs` folder.
-      rounds_spent: Rounds that stay charged.
-    """
-
-    def __init__(self, code: str, run_id: str, rounds_spent: int) -> None:
-        self.code = code
-        self.run_id = run_id
-        self.rounds_spent = rounds_spent
-        super().__init__(
-            f"run {run_id} ended without a result ({code}): {FAILURES.get(code, 'see the log')}. "
-            f"{rounds_spent} rounds may have drawn noise and stay charged; the rest is refunded"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "error": self.code,
-            "message": str(self),
-            "run_id": self.run_id,
-            "rounds_spent": self.rounds_spent,
-        }
-
-
-FAILURES = {
-    "run.failed": "training failed; the operator's log has the details",
-    "run.executed_event_mismatch": "less noise was executed than admitted; nothing is released",
-    "run.runtime_unavailable": "TFF's runtime did not start",
-    "run.isolation_unavailable": "this machine gives TFF's worker no private network",
-    "run.dataset_unreadable": "the stored dataset cannot be read",
-    "run.result_not_finite": "the weights diverged; lower the learning rates",
-    "run.timeout": "it took longer than its time limit; raise `timeout` or ask for fewer rounds",
-    "run.cancelled": "it was cancelled",
-    "run.died": "the runner process died",
-    "run.interrupted": "the node stopped while it ran",
-    "run.malformed_result": "the runner's results are not what was admitted; nothing is released",
-}
-
-
-class RuntimeMissing(SytffError):
-    """TensorFlow Federated is not installed here; nothing was reserved."""
-
-    code = "runtime.missing"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; no private number in it.
-
-    Attributes:
-      stage: `starting`, `training` or `evaluating`.
-      rounds_done: Completed rounds.
-      rounds: All rounds.
-      rounds_per_second: Since the first round; 0 before it is known.
-      seconds_left: Estimate for the remaining rounds; None before it is known.
-    """
-
-    stage: str
-    rounds_done: int
-    rounds: int
-    rounds_per_second: float
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a completed run released.
-
-    Attributes:
-      run_id: The run.
-      weights: Trained weights by name (`layer/kernel`).
-      metrics: Noised metrics.
-      folder: Where `weights.safetensors` and `metrics.json` lie in the node.
-      digests: Their digests, as released in the ledger.
-    """
-
-    run_id: str
-    weights: dict[str, npt.NDArray[Any]]
-    metrics: dict[str, float]
-    folder: Path
-    digests: dict[str, str]
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def require_runtime() -> None:
-    """Refuses before anything is reserved when there is nothing to train with.
-
-    Raises:
-      RuntimeMissing: If TFF is not installed in this environment.
-    """
-    if importlib.util.find_spec("tensorflow_federated") is None:
-        raise RuntimeMissing(
-            "tensorflow-federated is not installed in this Python environment, so nothing can be "
-            "trained here. Install the `node` environment (see the README), on Python 3.11"
-        )
 
 
 @contextlib.contextmanager
@@ -175,8 +77,9 @@ def supervise(
     job: TrainingJob,
     folder: Path,
     *,
-    timeout: float,
+    limits: Limits,
     on_progress: OnProgress | None = None,
+    pool: RunnerPool | None = None,
 ) -> RunResult:
     """Executes an admitted job and settles it, however it ends.
 
@@ -184,34 +87,83 @@ def supervise(
       ledger: Where progress and settlement are recorded.
       job: The admitted job; its reservation must exist.
       folder: The run's folder, as from `claimed`.
-      timeout: Seconds for the whole run.
+      limits: Time, memory and attempts.
       on_progress: Called after every round.
+      pool: Warm runners; without one, or when all are at work, a cold one is started.
 
     Raises:
       RunFailed: If it ends without results. The reservation is settled.
     """
-    attempt = _Attempt(ledger, job, folder, time.monotonic() + timeout, on_progress)
+    deadline = time.monotonic() + limits.seconds
     try:
-        done = attempt.run()
-        result = _load(job, folder / "out", done)
-    except _Ended as ended:
+        for attempts_left in reversed(range(limits.attempts)):
+            attempt = _Attempt(ledger, job, folder, deadline, limits.memory, on_progress, pool)
+            try:
+                done = attempt.run()
+                break
+            except Ended as ended:
+                if not (attempts_left and ended.code == "run.died" and attempt.may_go_on()):
+                    raise
+        result = _load(job, folder / OUT_FOLDER, done)
+    except Ended as ended:
         raise _settled_failure(ledger, job.run_id, ended.code) from None
     except BaseException:
         _settled_failure(ledger, job.run_id, "run.cancelled")
         raise
     ledger.settle(job.run_id, status="completed")
     ledger.release(job.run_id, dict(result.digests))
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return result
 
 
-def recover(ledger: Ledger, runs_dir: Path) -> list[str]:
+def resume(
+    ledger: Ledger,
+    runs_dir: Path,
+    run_id: str,
+    *,
+    limits: Limits,
+    on_progress: OnProgress | None = None,
+    pool: RunnerPool | None = None,
+) -> RunResult:
+    """Goes on with a run whose supervisor is gone, from its last checkpoint.
+
+    Rounds that may have been executed stay spent, also those after the checkpoint, whose outcome
+    is lost; what is executed now is what the reservation still holds. So the total of all
+    attempts never exceeds what was admitted, and the resumed model may have been trained for
+    fewer rounds (`RunResult.rounds_trained`).
+
+    Raises:
+      NotResumable: If the run is settled, somebody executes it, its evaluation may have been
+        drawn, nothing is left of its reservation, or its folder is not the admitted one.
+      RunFailed: If it ends without results. The reservation is settled.
+    """
+    run = ledger.run(run_id)
+    folder = runs_dir / run_id
+    if not (folder / JOB_FILE).is_file():
+        raise NotResumable(f"run {run_id} left no job to go on with")
+    try:
+        with _locked(folder):
+            job = resumable_job(ledger, run, folder)
+            return supervise(ledger, job, folder, limits=limits, on_progress=on_progress, pool=pool)
+    except _Busy:
+        raise NotResumable(f"run {run_id} is being executed") from None
+
+
+def recover(ledger: Ledger, runs_dir: Path, *, keep: frozenset[str] = frozenset()) -> list[str]:
     """Settles runs whose supervisor is gone, for what they may have executed.
+
+    Args:
+      ledger: Where they are reserved.
+      runs_dir: Their folders.
+      keep: Runs that are left as they are, to be resumed.
 
     Returns:
       The ids of the settled runs.
     """
     settled = []
     for run in ledger.open_runs():
+        if run.run_id in keep:
+            continue
         folder = runs_dir / run.run_id
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -229,12 +181,6 @@ class _Busy(Exception):
     pass
 
 
-class _Ended(Exception):
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 class _Attempt:
     """One runner process and the conversation with it."""
 
@@ -244,53 +190,76 @@ class _Attempt:
         job: TrainingJob,
         folder: Path,
         deadline: float,
+        memory_limit: int | None,
         on_progress: OnProgress | None,
+        pool: RunnerPool | None,
     ) -> None:
         self._ledger = ledger
         self._job = job
         self._folder = folder
         self._deadline = deadline
+        self._memory_limit = memory_limit
         self._on_progress = on_progress or (lambda progress: None)
-        self._rounds_done = 0
+        self._pool = pool
+        self._rounds_before = ledger.run(job.run_id).rounds_started
+        self._rounds_done = self._rounds_before
         self._first_round_at = 0.0
 
     def run(self) -> Done:
-        """Starts the runner and serves it until it is done; ends its process group after."""
-        (self._folder / "out").mkdir(mode=0o700)
-        job_file = self._folder / JOB_FILE
-        job_file.write_text(self._job.model_dump_json(), encoding="utf-8")
-        from_runner, to_supervisor = os.pipe()
-        from_supervisor, to_runner = os.pipe()
-        with open(self._folder / "runner.log", "wb") as log:
-            process = _start(job_file, self._folder / "out", from_supervisor, to_supervisor, log)
-        os.close(to_supervisor)
-        os.close(from_supervisor)
+        """Has the job executed by one runner; ends its process group after."""
+        out = self._folder / OUT_FOLDER
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(mode=0o700)
+        (self._folder / JOB_FILE).write_text(self._job.model_dump_json(), encoding="utf-8")
+        assignment = Assignment(folder=str(self._folder), rounds_started=self._rounds_before)
+        runner = self._assigned(assignment)
         try:
-            with os.fdopen(to_runner, "w", encoding="utf-8") as grants:
-                return self._serve(from_runner, grants)
+            return self._serve(runner)
         finally:
-            os.close(from_runner)
-            _end(process)
+            if self._pool is not None:
+                self._pool.give_back(runner)
+            else:
+                runner.end()
 
-    def _serve(self, read_fd: int, grants: IO[str]) -> Done:
+    def may_go_on(self) -> bool:
+        """Whether another attempt can finish the run within its reservation."""
+        return lacks(self._ledger.run(self._job.run_id), self._folder) is None
+
+    def _assigned(self, assignment: Assignment) -> RunnerProcess:
+        if self._pool is not None:
+            warm = self._pool.take(timeout=0.0)
+            if warm is not None:
+                try:
+                    os.replace(warm.log, self._folder / LOG_FILE)
+                    warm.send(assignment)
+                except Ended:
+                    # It died while it waited; it has executed nothing.
+                    self._pool.give_back(warm)
+                else:
+                    self._report("training")
+                    return warm
+        cold = RunnerProcess(self._folder / LOG_FILE, str(self._folder))
+        cold.send(assignment)
         self._report("starting")
-        for line in _lines(read_fd, self._deadline):
-            message = _decode(line)
+        return cold
+
+    def _serve(self, runner: RunnerProcess) -> Done:
+        for message in runner.messages(self._deadline, self._memory_limit):
             if isinstance(message, Failed):
-                raise _Ended(message.code)
+                raise Ended(message.code)
             if isinstance(message, Done):
                 return self._checked(message)
             if isinstance(message, MayStart):
-                self._grant(message, grants)
+                self._grant(message, runner)
             elif isinstance(message, RoundDone):
                 self._count(message)
             elif isinstance(message, Ready):
                 self._report("training")
-        raise _Ended("run.died")
+        raise Ended("run.died")
 
-    def _grant(self, message: MayStart, grants: IO[str]) -> None:
+    def _grant(self, message: MayStart, runner: RunnerProcess) -> None:
         ahead = 0
-        if self._rounds_done:
+        if self._rounds_done > self._rounds_before:
             rate = self._rate()
             ahead = min(int(rate * GRANT_SECONDS), GRANT_ROUNDS)
         rounds = min(max(message.rounds + ahead, message.rounds), self._job.rounds)
@@ -298,105 +267,35 @@ class _Attempt:
         self._ledger.progress(
             self._job.run_id, rounds_started=rounds, evaluation_started=message.evaluation
         )
-        granted = Granted(rounds=rounds, evaluation=message.evaluation)
-        try:
-            grants.write(granted.model_dump_json() + "\n")
-            grants.flush()
-        except BrokenPipeError:
-            raise _Ended("run.died") from None
+        runner.send(Granted(rounds=rounds, evaluation=message.evaluation))
         if message.evaluation:
             self._report("evaluating")
 
     def _count(self, message: RoundDone) -> None:
         self._rounds_done = message.round
-        if message.round == 1:
+        if message.round == self._rounds_before + 1:
             self._first_round_at = time.monotonic()
         self._report("training")
 
     def _checked(self, done: Done) -> Done:
         wanted = self._job.evaluation is not None
-        if done.rounds != self._job.rounds or done.evaluated != wanted:
+        whole = self._rounds_before == 0
+        sound = done.rounds == self._job.rounds and done.evaluated == wanted
+        trained = done.rounds_trained
+        if not sound or trained > done.rounds or (whole and trained != done.rounds):
             self._ledger.fault(self._job.run_id, "run.malformed_result")
-            raise _Ended("run.malformed_result")
+            raise Ended("run.malformed_result")
         return done
 
     def _rate(self) -> float:
         elapsed = time.monotonic() - self._first_round_at
-        return (self._rounds_done - 1) / elapsed if self._rounds_done > 1 and elapsed > 0 else 0.0
+        since_first = self._rounds_done - self._rounds_before - 1
+        return since_first / elapsed if since_first > 0 and elapsed > 0 else 0.0
 
     def _report(self, stage: str) -> None:
         rate = self._rate()
         left = (self._job.rounds - self._rounds_done) / rate if rate else None
         self._on_progress(Progress(stage, self._rounds_done, self._job.rounds, rate, left))
-
-
-def _start(
-    job_file: Path, out_dir: Path, read_fd: int, write_fd: int, log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "sytff_policy.training.runner",
-            str(job_file),
-            str(out_dir),
-            str(read_fd),
-            str(write_fd),
-        ],
-        stdin=subprocess.DEVNULL,
-        # Never a pipe of ours: TFF's worker would hold it open.
-        stdout=log,
-        stderr=log,
-        pass_fds=(read_fd, write_fd),
-        start_new_session=True,
-        env=_runner_environment(),
-    )
-
-
-def _runner_environment() -> dict[str, str]:
-    environment = {
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-    }
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
-    environment.update({name: os.environ[name] for name in kept if name in os.environ})
-    if "SYTFF_ALLOW_OPEN_WORKER" in os.environ:
-        environment["SYTFF_ALLOW_OPEN_WORKER"] = os.environ["SYTFF_ALLOW_OPEN_WORKER"]
-    return environment
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # The whole group, in every case: TFF's worker is in it.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _lines(read_fd: int, deadline: float) -> Iterator[bytes]:
-    buffer = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(read_fd, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise _Ended("run.timeout")
-            chunk = os.read(read_fd, LINE_LIMIT)
-            if not chunk:
-                return
-            buffer += chunk
-            *lines, buffer = buffer.split(b"\n")
-            if len(buffer) > LINE_LIMIT:
-                raise _Ended("run.malformed_result")
-            yield from lines
-            if time.monotonic() > deadline:
-                raise _Ended("run.timeout")
-
-
-def _decode(line: bytes) -> Any:
-    try:
-        return _MESSAGES.validate_json(line)
-    except ValidationError:
-        raise _Ended("run.malformed_result") from None
 
 
 def _settled_failure(ledger: Ledger, run_id: str, code: str) -> RunFailed:
@@ -415,7 +314,7 @@ def _load(job: TrainingJob, out_dir: Path, done: Done) -> RunResult:
         weights = load(contents[WEIGHTS_FILE])
         metrics = json.loads(contents[METRICS_FILE])
     except (OSError, ValueError, SafetensorError):
-        raise _Ended("run.malformed_result") from None
+        raise Ended("run.malformed_result") from None
     shapes = {spec.name: tuple(spec.shape) for spec in job.model.weights}
     sound = (
         digests == done.results
@@ -425,8 +324,8 @@ def _load(job: TrainingJob, out_dir: Path, done: Done) -> RunResult:
         and all(isinstance(value, int | float) for value in metrics.values())
     )
     if not sound:
-        raise _Ended("run.malformed_result")
-    return RunResult(job.run_id, weights, metrics, out_dir, digests)
+        raise Ended("run.malformed_result")
+    return RunResult(job.run_id, weights, metrics, out_dir, digests, done.rounds_trained)
 
 
 @contextlib.contextmanager
@@ -439,3 +338,20 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise _Busy from None
         yield
+
+
+__all__ = [
+    "FAILURES",
+    "Limits",
+    "NotResumable",
+    "OnProgress",
+    "Progress",
+    "RunFailed",
+    "RunResult",
+    "RuntimeMissing",
+    "claimed",
+    "recover",
+    "require_runtime",
+    "resume",
+    "supervise",
+]

@@ -11,7 +11,6 @@ Optimization", ICLR 2021 (the server optimizers).
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,14 +22,17 @@ import tensorflow_federated as tff
 
 from sytff_policy.request import ClientOptimizer, ServerOptimizer
 from sytff_policy.training.aggregation import (
+    NoisyAggregation,
     ShardSumQuery,
     effective_noise_multiplier,
     executed_event,
+    fresh_secret,
     zero_if_not_finite,
 )
+from sytff_policy.training.checkpoint import Arrays, pack, unpack
+from sytff_policy.training.transfer import ShardData, Transfer
 
 Weights = list[npt.NDArray[np.float32]]
-ShardData = collections.OrderedDict[str, npt.NDArray[Any]]
 Predict = Callable[[Sequence[tf.Tensor], tf.Tensor, bool], tf.Tensor]
 ExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -74,13 +76,14 @@ class LocalTraining:
             with tf.GradientTape() as tape:
                 tape.watch(now)
                 predictions = self.predict(now, x[low:high], True)
-                loss = tf.reduce_mean(self.loss(y[low:high], predictions))
+                # The rate scales the loss, so that no pass over the weights is spent on it.
+                loss = rate * tf.reduce_mean(self.loss(y[low:high], predictions))
             gradients = tape.gradient(loss, now, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             if momentum:
                 velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
                 gradients = velocity
-            moved = [w - rate * g for w, g in zip(now, gradients, strict=True)]
+            moved = [w - g for w, g in zip(now, gradients, strict=True)]
             return index + 1, moved, velocity
 
         begin = [tf.identity(weight) for weight in weights]
@@ -111,9 +114,7 @@ class FederatedRounds:
 
     Args:
       weight_specs: Names, shapes and types of the trainable weights.
-      feature_shape: Shape of one example.
-      feature_dtype: Type of the features as the model takes them.
-      label_dtype: Type of the labels.
+      transfer: How shards reach the workers.
       training: What each unit does.
       query: The round's query, as from `aggregation.update_query`.
       server_optimizer: How the mean update is applied.
@@ -123,11 +124,9 @@ class FederatedRounds:
         self,
         *,
         weight_specs: Sequence[tf.TensorSpec],
-        feature_shape: Sequence[int],
-        feature_dtype: tf.DType,
-        label_dtype: tf.DType,
+        transfer: Transfer,
         training: LocalTraining,
-        query: Any,
+        query: ShardSumQuery,
         server_optimizer: ServerOptimizer,
     ) -> None:
         self._specs = list(weight_specs)
@@ -136,17 +135,16 @@ class FederatedRounds:
             [tff.types.TensorType(spec.dtype.as_numpy_dtype, spec.shape) for spec in self._specs],
             list,
         )
-        shard_type = _shard_type(feature_shape, feature_dtype, label_dtype)
-        shard_sum = _shard_sum_computation(query, training, weights_type, shard_type)
-        factory = tff.aggregators.DifferentiallyPrivateFactory(ShardSumQuery(query))
-        aggregator = factory.create(shard_sum.type_signature.result)
+        self._transfer = transfer
+        shard_sum = shard_sum_computation(query, training, weights_type, transfer)
+        aggregator = NoisyAggregation(query, shard_sum.type_signature.result)
         self._initialize_aggregator = tff.federated_computation(lambda: aggregator.initialize())
         self._initialize_optimizer = tff.tensorflow.computation(
             lambda: self._optimizer.initialize(self._specs)
         )
         optimizer_type = self._initialize_optimizer.type_signature.result
         aggregator_type = aggregator.initialize.type_signature.result.member
-        mean_type = aggregator.next.type_signature.result.result.member
+        mean_type = aggregator.next.type_signature.result[1].member
 
         @tff.tensorflow.computation(optimizer_type, weights_type, mean_type)
         def apply_mean(state: Any, weights: Any, mean: Any) -> Any:
@@ -161,16 +159,16 @@ class FederatedRounds:
             tff.FederatedType(weights_type, tff.SERVER),
             tff.FederatedType(optimizer_type, tff.SERVER),
             tff.FederatedType(aggregator_type, tff.SERVER),
-            tff.FederatedType(shard_type, tff.CLIENTS),
+            aggregator.next.type_signature.parameter[1],
+            tff.FederatedType(transfer.type, tff.CLIENTS),
         )
-        def next_round(weights: Any, optimizer: Any, state: Any, data: Any) -> Any:
+        def next_round(weights: Any, optimizer: Any, state: Any, secret: Any, data: Any) -> Any:
             params = tff.federated_broadcast(tff.federated_map(sample_params, state))
             at_clients = tff.federated_broadcast(weights)
             sums = tff.federated_map(shard_sum, (at_clients, params, data))
-            output = aggregator.next(state, sums)
-            moved = tff.federated_map(apply_mean, (optimizer, weights, output.result))
-            # Aggregator measurements stay here: they are not part of what is accounted for.
-            return moved[1], moved[0], output.state
+            after, mean = aggregator.next(state, secret, sums)
+            moved = tff.federated_map(apply_mean, (optimizer, weights, mean))
+            return moved[1], moved[0], after
 
         self._next_round = next_round
 
@@ -180,6 +178,37 @@ class FederatedRounds:
             list(weights), self._initialize_optimizer(), self._initialize_aggregator()
         )
 
+    def arrays(self, state: RoundState) -> Arrays:
+        """The numbers of a state, for a checkpoint: all of it but the last event."""
+        return {
+            **pack("weights", tf.nest.flatten(state.weights)),
+            **pack("optimizer", tf.nest.flatten(state.optimizer)),
+            **pack("query", tf.nest.flatten(state.aggregator.query_state[0])),
+        }
+
+    def restore(self, arrays: Arrays, weights: Weights) -> RoundState:
+        """The state that `arrays` were taken from.
+
+        Args:
+          arrays: As from `arrays`.
+          weights: Weights of the same model, for their shapes.
+
+        Raises:
+          CheckpointUnreadable: If they are not of this process.
+        """
+        begin = self.initialize(weights)
+        query, secret = begin.aggregator.query_state
+
+        def filled(prefix: str, like: Any) -> Any:
+            leaves = unpack(prefix, arrays, tf.nest.flatten(like))
+            return tf.nest.pack_sequence_as(like, leaves)
+
+        return RoundState(
+            filled("weights", begin.weights),
+            filled("optimizer", begin.optimizer),
+            begin.aggregator._replace(query_state=(filled("query", query), secret)),
+        )
+
     def next(self, state: RoundState, shards: Sequence[ShardData]) -> RoundState:
         """Runs one round. Noise is drawn in here.
 
@@ -187,22 +216,11 @@ class FederatedRounds:
           state: State after the previous round.
           shards: One `make_shard` per TFF client; the same number every round.
         """
+        data = self._transfer.send(shards)
+        secret = fresh_secret()
         return RoundState(
-            *self._next_round(state.weights, state.optimizer, state.aggregator, list(shards))
+            *self._next_round(state.weights, state.optimizer, state.aggregator, secret, data)
         )
-
-
-def make_shard(
-    features: npt.NDArray[Any], labels: npt.NDArray[Any], row_splits: npt.NDArray[np.int64]
-) -> ShardData:
-    """A TFF client's data: rows of several units, unit i owning rows row_splits[i]..[i+1].
-
-    Args:
-      features: [rows, *feature_shape].
-      labels: [rows].
-      row_splits: int64 [units + 1], from 0 to rows.
-    """
-    return collections.OrderedDict(features=features, labels=labels, row_splits=row_splits)
 
 
 def build_server_optimizer(spec: ServerOptimizer) -> Any:
@@ -216,40 +234,26 @@ def build_server_optimizer(spec: ServerOptimizer) -> Any:
     return build(spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, epsilon=spec.epsilon)
 
 
-def _shard_type(
-    feature_shape: Sequence[int], feature_dtype: tf.DType, label_dtype: tf.DType
+def shard_sum_computation(
+    query: ShardSumQuery, training: LocalTraining, weights_type: Any, transfer: Transfer
 ) -> Any:
-    return tff.types.StructWithPythonType(
-        [
-            (
-                "features",
-                tff.types.TensorType(feature_dtype.as_numpy_dtype, [None, *feature_shape]),
-            ),
-            ("labels", tff.types.TensorType(label_dtype.as_numpy_dtype, [None])),
-            ("row_splits", tff.types.TensorType(np.int64, [None])),
-        ],
-        collections.OrderedDict,
-    )
-
-
-def _shard_sum_computation(
-    query: Any, training: LocalTraining, weights_type: Any, shard_type: Any
-) -> Any:
+    """What a TFF client computes: (weights, clipping parameters, shard) -> sum before noise."""
+    inner = query.inner
     global_state = tff.tensorflow.computation(query.initial_global_state).type_signature.result
     derive = tff.tensorflow.computation(query.derive_sample_params, global_state)
 
-    @tff.tensorflow.computation(weights_type, derive.type_signature.result, shard_type)
+    @tff.tensorflow.computation(weights_type, derive.type_signature.result, transfer.type)
     def shard_sum(weights: Any, params: Any, data: Any) -> Any:
         weights = list(weights)
-        x, y, splits = data["features"], data["labels"], data["row_splits"]
+        x, y, splits = transfer.receive(data)
         units = tf.shape(splits, tf.int64)[0] - 1
         # The shape of a preprocessed record, with nothing in it.
-        template = query.preprocess_record(params, [tf.zeros_like(w) for w in weights])
+        template = inner.preprocess_record(params, [tf.zeros_like(w) for w in weights])
         nothing = tf.nest.map_structure(tf.zeros_like, template)
 
         def add_unit(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
             update = training.update(weights, x, y, splits[index], splits[index + 1])
-            record = query.preprocess_record(params, zero_if_not_finite(update))
+            record = inner.preprocess_record(params, zero_if_not_finite(update))
             return index + 1, tf.nest.map_structure(tf.add, total, record)
 
         _, total = tf.while_loop(

@@ -138,7 +138,7 @@ def execution_context(
             on_death()
 
     try:
-        _connect(process, port)
+        _connect(process, port, leaving)
         threading.Thread(target=watch, name="worker-watch", daemon=True).start()
         yield
     finally:
@@ -147,12 +147,13 @@ def execution_context(
         process.wait()
 
 
-def _connect(process: subprocess.Popen[bytes], port: int) -> None:
+def _connect(process: subprocess.Popen[bytes], port: int, leaving: threading.Event) -> None:
     import grpc
     from tensorflow_federated.python.core.backends.native import compiler
     from tensorflow_federated.python.core.environments.tensorflow_frontend import (
         tensorflow_computation,
     )
+    from tensorflow_federated.python.core.impl.computation import computation_impl
     from tensorflow_federated.python.core.impl.context_stack import context_stack_impl
     from tensorflow_federated.python.core.impl.execution_contexts import sync_execution_context
     from tensorflow_federated.python.core.impl.executor_stacks import python_executor_stacks
@@ -161,6 +162,25 @@ def _connect(process: subprocess.Popen[bytes], port: int) -> None:
         remote_executor_grpc_stub,
     )
     from tensorflow_federated.python.core.impl.types import placements
+
+    class RememberingExecutor(remote_executor.RemoteExecutor):  # type: ignore[misc]
+        """Sends each compiled computation once: it is the same one every round."""
+
+        def set_cardinalities(self, cardinalities: Any) -> None:
+            super().set_cardinalities(cardinalities)
+            self._sent: dict[int, tuple[Any, Any]] = {}
+
+        async def create_value(self, value: Any, type_spec: Any = None) -> Any:
+            if not isinstance(value, computation_impl.ConcreteComputation):
+                return await super().create_value(value, type_spec)
+            if id(value) not in self._sent:
+                # The computation is kept with its reference, so that its id stays its own.
+                self._sent[id(value)] = value, await super().create_value(value, type_spec)
+            return self._sent[id(value)][1]
+
+        def _dispose(self, value_ref: Any, value_executor_id: Any) -> None:
+            if not leaving.is_set():
+                super()._dispose(value_ref, value_executor_id)
 
     limit = 2 * 10**9
     channel = grpc.insecure_channel(
@@ -180,7 +200,7 @@ def _connect(process: subprocess.Popen[bytes], port: int) -> None:
 
     def stack(cardinalities: Any) -> Any:
         cardinalities.setdefault(placements.CLIENTS, 0)
-        executor = remote_executor.RemoteExecutor(stub)
+        executor = RememberingExecutor(stub)
         executor.set_cardinalities(cardinalities)
         return executor
 

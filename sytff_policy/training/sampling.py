@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _BITS = 64
+_REST = _BITS - 8
 
 
 def inclusion_threshold(clients_per_round: int, population: int) -> int:
@@ -25,9 +26,11 @@ def draw_cohort(
 ) -> npt.NDArray[np.int64]:
     """Draws each eligible unit independently with probability clients_per_round / population.
 
-    Every unit has a draw of its own from `os.urandom`; nothing that leaves the node is derived
-    from it, and it is not recorded. Units that are not eligible (held out for evaluation) are
-    never drawn, which leaves the others' probability, and so the accounting, as it is.
+    Every unit has a 64-bit draw of its own from `os.urandom`; nothing that leaves the node is
+    derived from it, and it is not recorded. Of a draw only the first byte is read, unless that
+    byte leaves the comparison open, so that a round costs a byte for a unit and not eight. Units
+    that are not eligible (held out for evaluation) are never drawn, which leaves the others'
+    probability, and so the accounting, as it is.
 
     Args:
       clients_per_round: Expected cohort size if all units were eligible.
@@ -41,5 +44,16 @@ def draw_cohort(
     threshold = inclusion_threshold(clients_per_round, population)
     if threshold >> _BITS:
         return eligible.copy()
-    draws = np.frombuffer(os.urandom(8 * len(eligible)), dtype=np.uint64)
-    return eligible[draws < np.uint64(threshold)]
+    first, rest = threshold >> _REST, threshold & ((1 << _REST) - 1)
+    bytes_drawn = np.frombuffer(os.urandom(len(eligible)), dtype=np.uint8)
+    included = bytes_drawn < first
+    open_draws = np.flatnonzero(bytes_drawn == first)
+    included[open_draws] = _draws_of_rest(len(open_draws)) < np.uint64(rest)
+    return eligible[included]
+
+
+def _draws_of_rest(count: int) -> npt.NDArray[np.uint64]:
+    """The other 56 bits of `count` draws."""
+    digits = np.zeros((count, 8), np.uint8)
+    digits[:, 1:] = np.frombuffer(os.urandom(7 * count), np.uint8).reshape(count, 7)
+    return digits.view(">u8").reshape(count).astype(np.uint64)

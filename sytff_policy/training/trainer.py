@@ -14,16 +14,21 @@ from sytff_policy.datasets import StoredDataset
 from sytff_policy.request import CLASSIFICATION_LOSSES
 from sytff_policy.runs.job import TrainingJob
 from sytff_policy.training.aggregation import update_query
-from sytff_policy.training.evaluation import Evaluator, metrics_from, noised_sum
+from sytff_policy.training.checkpoint import Checkpoint, CheckpointFile
+from sytff_policy.training.evaluation import (
+    MAX_CONFUSION_CLASSES,
+    Evaluator,
+    metrics_from,
+    noised_sum,
+)
 from sytff_policy.training.functional import FunctionalModel, accuracy_fn, loss_fn
 from sytff_policy.training.process import (
     FederatedRounds,
     LocalTraining,
-    ShardData,
     Weights,
-    make_shard,
 )
 from sytff_policy.training.sampling import draw_cohort
+from sytff_policy.training.transfer import ShardData, SharedMemory, make_shard
 
 EVALUATION_UNITS = 2048
 """Units per evaluation batch: bounds memory, not results."""
@@ -57,6 +62,7 @@ class RunResult:
 
     weights: dict[str, npt.NDArray[np.float32]]
     metrics: dict[str, float]
+    rounds_trained: int
 
 
 class Trainer:
@@ -65,12 +71,16 @@ class Trainer:
     Args:
       job: The job.
       dataset: The dataset version that it was admitted for.
+      checkpoints: Where its state is kept, and found again; None: nowhere.
     """
 
-    def __init__(self, job: TrainingJob, dataset: StoredDataset) -> None:
+    def __init__(
+        self, job: TrainingJob, dataset: StoredDataset, checkpoints: CheckpointFile | None = None
+    ) -> None:
         if dataset.population != job.population:
             raise ValueError("the dataset is not the one that the job was admitted for")
         self._job = job
+        self._checkpoints = checkpoints
         self._dataset = dataset
         self._model = FunctionalModel(job.model)
         self._loss = loss_fn(job.loss, job.model.final_activation)
@@ -86,27 +96,36 @@ class Trainer:
             np.flatnonzero(held_out).astype(np.int64) if holdout else self._trained_on
         )
 
-    def run(self, hooks: Hooks) -> RunResult:
+    def run(self, hooks: Hooks, rounds_started: int = 0) -> RunResult:
         """Trains, evaluates and returns what may be released.
+
+        Args:
+          hooks: How to ask and tell.
+          rounds_started: Rounds that earlier attempts may have executed. They are spent, so
+            this attempt has the rest of the job's rounds; it begins where the checkpoint was
+            taken, or anew.
 
         Raises:
           ExecutedEventMismatch: If TFF reports less noise than was admitted.
           ResultNotFinite: If the weights diverged.
         """
-        weights = self._train(hooks)
+        weights, rounds_trained = self._train(hooks, rounds_started)
         if not all(np.isfinite(weight).all() for weight in weights):
             raise ResultNotFinite("weights are not finite")
         metrics = self._evaluate(weights, hooks) if self._job.evaluation else {}
-        return RunResult(dict(zip(self._model.weight_names, weights, strict=True)), metrics)
+        named = dict(zip(self._model.weight_names, weights, strict=True))
+        return RunResult(named, metrics, rounds_trained)
 
-    def _train(self, hooks: Hooks) -> Weights:
+    def _train(self, hooks: Hooks, rounds_started: int) -> tuple[Weights, int]:
         job = self._job
         initial = self._model.initial_weights(None)
         process = FederatedRounds(
             weight_specs=[tf.TensorSpec(weight.shape, tf.float32) for weight in initial],
-            feature_shape=job.model.inputs[0].shape,
-            feature_dtype=tf.as_dtype(job.model.inputs[0].dtype),
-            label_dtype=self._label_dtype,
+            transfer=SharedMemory(
+                job.model.inputs[0].shape,
+                tf.as_dtype(job.model.inputs[0].dtype),
+                self._label_dtype,
+            ),
             training=LocalTraining(
                 predict=self._model.predict,
                 loss=self._loss,
@@ -117,24 +136,34 @@ class Trainer:
             query=update_query(job.clipping, job.noise_multiplier, job.clients_per_round),
             server_optimizer=job.server_optimizer,
         )
-        state = process.initialize(initial)
-        granted = 0
-        for number in range(1, job.rounds + 1):
+        state, trained = process.initialize(initial), 0
+        saved = self._checkpoints.read() if self._checkpoints and rounds_started else None
+        if saved is not None:
+            state, trained = process.restore(saved.arrays, initial), saved.rounds_trained
+        granted = rounds_started
+        for number in range(rounds_started + 1, job.rounds + 1):
             if number > granted:
                 granted = hooks.may_start(number, False)
             if not granted >= number:
                 raise RuntimeError("a round was refused")
             state = process.next(state, self._cohort())
             self._reconcile(state.executed_noise_multiplier(), job.noise_multiplier)
+            trained += 1
+            if self._checkpoints and self._checkpoints.is_due():
+                self._checkpoints.write(Checkpoint(trained, process.arrays(state)))
             hooks.round_done(number)
-        return [np.asarray(weight, np.float32) for weight in tf.nest.flatten(state.weights)]
+        weights = [np.asarray(weight, np.float32) for weight in tf.nest.flatten(state.weights)]
+        return weights, trained
 
     def _evaluate(self, weights: Weights, hooks: Hooks) -> dict[str, float]:
         evaluation = self._job.evaluation
         if evaluation is None:
             return {}
         hooks.may_start(self._job.rounds, True)
-        evaluator = Evaluator(self._model.predict, self._loss, self._accuracy)
+        outputs = max(2, self._job.model.output_shape[-1])
+        counted = self._accuracy is not None and outputs <= MAX_CONFUSION_CLASSES
+        classes = outputs if counted else 0
+        evaluator = Evaluator(self._model.predict, self._loss, self._accuracy, classes)
         exact = evaluator.exact_sum(weights, self._evaluation_batches())
         noised, executed = noised_sum(exact, evaluator.sensitivity, evaluation.noise_multiplier)
         self._reconcile(executed, evaluation.noise_multiplier)
@@ -142,6 +171,7 @@ class Trainer:
             noised,
             sensitivity=evaluator.sensitivity,
             noise_multiplier=evaluation.noise_multiplier,
+            classes=classes,
         )
 
     @property

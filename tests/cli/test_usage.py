@@ -19,6 +19,7 @@ EXPECTED = {
     "init",
     "train",
     "demo",
+    "audit run",
     "dataset register",
     "dataset list",
     "dataset show",
@@ -64,7 +65,7 @@ WORKING = {
 
 def test_the_commands_are_the_documented_ones() -> None:
     assert set(LEAVES) == EXPECTED
-    assert set(WORKING) == EXPECTED - {"train", "demo"}
+    assert set(WORKING) == EXPECTED - {"train", "demo", "audit run"}
 
 
 def test_exit_codes_are_the_documented_ones() -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = "accountant|dataset|demo|home|input|ledger|model|policy|request|run|runtime|verify"
+FAMILIES = "accountant|audit|dataset|demo|home|input|ledger|model|policy|request|run|runtime|verify"
 CODE = re.compile(rf"^({FAMILIES})\.[a-z_]+$")
 # Of the same shape, and no codes: kinds of entries and paths of request fields.
 OTHER = {"dataset.registered", "policy.activated", "model.parameters", "dataset.population"}

@@ -48,8 +48,15 @@ def test_a_run_trains_settles_and_releases(home: Home) -> None:
     }
     assert set(result.metrics) == {
         "accuracy",
+        "accuracy_sampling_stderr",
         "accuracy_stderr",
+        "confusion/0/0",
+        "confusion/0/1",
+        "confusion/1/0",
+        "confusion/1/1",
+        "confusion_stderr",
         "loss",
+        "loss_sampling_stderr",
         "loss_stderr",
         "units",
     }

@@ -59,14 +59,13 @@ class Setup:
         from sytff_policy.training.aggregation import update_query
         from sytff_policy.training.functional import FunctionalModel, loss_fn
         from sytff_policy.training.process import FederatedRounds, LocalTraining
+        from sytff_policy.training.transfer import SharedMemory
 
         self.model = FunctionalModel(spec or mlp())
         self.initial = self.model.initial_weights(7)
         self.process = FederatedRounds(
             weight_specs=[tf.TensorSpec(w.shape, tf.float32) for w in self.initial],
-            feature_shape=[WIDTH],
-            feature_dtype=tf.float32,
-            label_dtype=tf.int32,
+            transfer=SharedMemory([WIDTH], tf.float32, tf.int32),
             training=LocalTraining(
                 self.model.predict,
                 loss_fn("sparse_categorical_crossentropy", "linear"),
@@ -80,7 +79,7 @@ class Setup:
         self.state = self.process.initialize(self.initial)
 
     def round(self, users: list[tuple[np.ndarray, np.ndarray]], shards: int = 2) -> None:
-        from sytff_policy.training.process import make_shard
+        from sytff_policy.training.transfer import make_shard
 
         parts = [users[index::shards] for index in range(shards)]
         data = []
@@ -255,7 +254,7 @@ def test_adaptive_clipping_moves_the_clip_as_tff_does_and_reports_the_effective_
     for _ in range(6):
         setup.round(users)
         assert setup.state.executed_noise_multiplier() >= 0.5
-        clips.append(float(setup.state.aggregator[0].numerator_state.sum_state.l2_norm_clip))
+        clips.append(float(setup.state.aggregator[0][0].numerator_state.sum_state.l2_norm_clip))
     # Everyone is clipped at first, so the clip grows by about exp(learning_rate * quantile).
     assert clips == sorted(clips)
     assert clips[0] == pytest.approx(0.01 * math.exp(0.2 * 0.5), rel=0.2)

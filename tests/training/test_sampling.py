@@ -74,3 +74,32 @@ def test_held_out_units_are_never_drawn() -> None:
 
 def test_an_empty_cohort_is_possible() -> None:
     assert any(len(draw_cohort(1, 1000, np.arange(1000))) == 0 for _ in range(100))
+
+
+def test_draws_are_the_operating_systems_bits_and_no_seed_repeats_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing that is released is derived from them, and no seed in the program decides them."""
+    everyone = np.arange(1000)
+    drawn = []
+    for _ in range(2):
+        np.random.seed(0)
+        drawn.append(draw_cohort(500, 1000, everyone))
+    assert not np.array_equal(drawn[0], drawn[1])
+    # 501 / 1000 of 2^64 begins with the byte 128: smaller bytes include, larger ones do not, and
+    # a unit with that byte draws seven more.
+    rest = (501 * 2**64 // 1000) % 2**56
+    draws = [
+        bytes([127, 128, 129, 128] * 250),
+        b"".join((rest - index % 2).to_bytes(7, "big") for index in range(500)),
+    ]
+
+    def bits(size: int) -> bytes:
+        drawn = draws.pop(0)
+        assert len(drawn) == size
+        return drawn
+
+    monkeypatch.setattr("sytff_policy.training.sampling.os.urandom", bits)
+    included = np.isin(everyone % 4, [0, 3])
+    np.testing.assert_array_equal(draw_cohort(501, 1000, everyone), everyone[included])
+    assert draws == []
