@@ -8,6 +8,7 @@ noise multiplier), and then have one spelling: the shortest that round-trips.
 from __future__ import annotations
 
 import hashlib
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +27,10 @@ def canonical_bytes(document: Any) -> bytes:
       ValueError: For NaN, infinities, integers beyond 2**53 - 1 and other values that have
         no canonical form.
     """
-    return rfc8785.dumps(_plain(document))
+    try:
+        return _encode(_quick(document)).encode()
+    except _Unusual:
+        return rfc8785.dumps(_plain(document))
 
 
 def digest(document: Any) -> str:
@@ -47,6 +51,45 @@ def decimal_text(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+class _Unusual(Exception):
+    """A value whose canonical form the standard encoder may spell otherwise, or that has none."""
+
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
+_LARGEST = 2**53 - 1
+
+
+def _quick(document: Any) -> Any:
+    """`document` as the standard encoder spells it canonically, ten times as fast.
+
+    Keys in ASCII sort alike; integers and strings are spelled alike; doubles are where their
+    shortest spelling has no exponent, once whole ones have lost their fraction.
+    """
+    kind = type(document)
+    if kind is str or kind is bool or document is None:
+        return document
+    if kind is dict:
+        for key in document:
+            if type(key) is not str or not key.isascii():
+                raise _Unusual
+        return {key: _quick(value) for key, value in document.items()}
+    if kind is list or kind is tuple:
+        return [_quick(value) for value in document]
+    if kind is int:
+        if -_LARGEST <= document <= _LARGEST:
+            return document
+        raise _Unusual
+    if kind is Decimal:
+        return decimal_text(document)
+    if kind is float and 1e-4 <= abs(document) <= 1e15:
+        return int(document) if document.is_integer() else document
+    if kind is float and document == 0:
+        return 0
+    raise _Unusual
 
 
 def _plain(document: Any) -> Any:

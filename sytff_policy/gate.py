@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from sytff_policy.decision import CounterProposal, Decision, Outcome, Reason
 from sytff_policy.errors import SytffError
 from sytff_policy.judge import Judgement, Situation, describe_accountant, judge, now_ns
-from sytff_policy.ledger import BudgetChanged, BudgetExceeded, Ledger
+from sytff_policy.ledger import BudgetChanged, BudgetExceeded, Ledger, Turn
 from sytff_policy.policy import DATASET_PACKAGE, Bundle, PolicyEngine
 from sytff_policy.privacy import RunMechanism
 from sytff_policy.proposals import propose
 from sytff_policy.request import Researcher, TrainRequest
 
-ATTEMPTS = 50
+OPTIMISTIC_ATTEMPTS = 3
 
 LoadBundle = Callable[[str], Bundle]
 
@@ -80,7 +80,8 @@ class Gate:
         """Decides a request, and records the decision; reserves the worst case if it is allowed.
 
         Judging and reserving are optimistic: if the budget moves in between, the request is
-        judged again on what is left.
+        judged again on what is left. On a busy budget it is judged at last while nobody else can
+        write, so that every request gets its answer.
 
         Args:
           request: The request.
@@ -93,60 +94,82 @@ class Gate:
         """
         if request.idempotency_key is not None:
             self._ledger.check_key(researcher.id, request.idempotency_key, request.digest)
-        for _ in range(ATTEMPTS):
+        run_id = run_id or new_run_id()
+        for _ in range(OPTIMISTIC_ATTEMPTS):
             situation = self._situation(dataset, researcher)
             judgement = judge(request, situation, self._engine)
-            decision = self._decide(request, situation, judgement)
             if judgement.outcome is not Outcome.ALLOW:
-                self._ledger.record_decision(
-                    decision.decision_id,
-                    dataset,
-                    researcher.id,
-                    _entry(decision, request, researcher),
-                )
-                return Admission(decision)
-            admission = self._reserve(
-                request, situation, judgement, decision, run_id or new_run_id()
-            )
-            if admission is not None:
-                return admission
-        raise BudgetChanged(f"the budget of {dataset!r} is too busy; try again")
+                return self._refuse(request, situation, judgement)
+            try:
+                with self._ledger.turn() as turn:
+                    return self._reserve(turn, request, situation, judgement, run_id)
+            except (BudgetChanged, BudgetExceeded):
+                continue
+        with self._ledger.turn() as turn:
+            situation = self._situation(dataset, researcher, turn)
+            judgement = judge(request, situation, self._engine)
+            if judgement.outcome is Outcome.ALLOW:
+                return self._reserve(turn, request, situation, judgement, run_id)
+        return self._refuse(request, situation, judgement)
+
+    def _refuse(
+        self, request: TrainRequest, situation: Situation, judgement: Judgement
+    ) -> Admission:
+        decision = self._decide(request, situation, judgement)
+        self._ledger.record_decision(
+            decision.decision_id,
+            situation.record.name,
+            situation.researcher.id,
+            _entry(decision, request, situation.researcher),
+        )
+        return Admission(decision)
 
     def _reserve(
         self,
+        turn: Turn,
         request: TrainRequest,
         situation: Situation,
         judgement: Judgement,
-        decision: Decision,
         run_id: str,
-    ) -> Admission | None:
+    ) -> Admission:
         if judgement.mechanism is None:
             raise AssertionError("allowed without a mechanism")
-        try:
-            self._ledger.reserve(
-                situation.record,
-                run_id=run_id,
-                decision_id=decision.decision_id,
-                researcher=situation.researcher.id,
-                mechanism=judgement.mechanism,
-                request_digest=request.digest,
-                idempotency_key=request.idempotency_key,
-                decision=_entry(decision, request, situation.researcher),
-            )
-        except (BudgetChanged, BudgetExceeded):
-            return None
+        decision = self._decide(request, situation, judgement)
+        turn.reserve(
+            situation.record,
+            run_id=run_id,
+            decision_id=decision.decision_id,
+            researcher=situation.researcher.id,
+            mechanism=judgement.mechanism,
+            request_digest=request.digest,
+            idempotency_key=request.idempotency_key,
+            decision=_entry(decision, request, situation.researcher),
+            organization=situation.researcher.organization,
+        )
         return Admission(decision, run_id, judgement.mechanism)
 
-    def _situation(self, dataset: str, researcher: Researcher) -> Situation:
-        record = self._ledger.dataset(dataset)
-        today, in_all = self._ledger.usage(dataset, researcher.id)
+    def _situation(
+        self, dataset: str, researcher: Researcher, turn: Turn | None = None
+    ) -> Situation:
+        book = turn or self._ledger
+        standing = book.standing(dataset, researcher.id, researcher.organization)
+        record = standing.record
         bundles, faults = [self._node_bundle], []
         if record.bundle is not None:
             try:
                 bundles.append(self._load_bundle(record.bundle))
             except SytffError as error:
                 faults.append(_unusable(record.bundle, error))
-        return Situation(record, researcher, today, in_all, tuple(bundles), now_ns(), tuple(faults))
+        return Situation(
+            record,
+            researcher,
+            standing.today,
+            standing.in_all,
+            tuple(bundles),
+            now_ns(),
+            tuple(faults),
+            standing.limits,
+        )
 
     def _decide(
         self, request: TrainRequest, situation: Situation, judgement: Judgement

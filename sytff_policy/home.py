@@ -2,11 +2,13 @@
 
 HOME/
   node.json     format, id, the operator's settings
-  ledger.db     the ledger
+  ledger.db     the ledger, unless node.json names a PostgreSQL database as `ledger`
   datasets/     stored versions
   bundles/      policies, by digest
   runs/         one folder per run: job, log, results
-  secrets/      the key of dataset digests and hold-outs
+  secrets/      the key of dataset digests and hold-outs, the key that signs the log
+  witness/      the last checkpoint of the log, unless node.json says another place
+  ledger.keys   the public keys of the log
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import secrets
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -32,6 +34,8 @@ from sytff_policy.datasets import DatasetSchema, DatasetStore
 from sytff_policy.errors import InvalidInput, NotFound, SytffError
 from sytff_policy.gate import Gate, new_run_id
 from sytff_policy.ledger import DatasetRecord, Ledger
+from sytff_policy.ledger.custody import Custody
+from sytff_policy.ledger.view import LedgerView
 from sytff_policy.policy import (
     Bundle,
     EmbeddedEngine,
@@ -115,9 +119,17 @@ class Home:
         settings = _settings(folder)
         self.folder = folder
         self.node_id: str = settings["node_id"]
-        self.ledger = Ledger.open(folder / "ledger.db")
+        self.custody = Custody.of(folder, settings)
+        ledger = Ledger.open(_ledger_of(folder, settings))
+        try:
+            # Before anything relies on the database: it must be the one that was witnessed.
+            self.ledger, self.checkpoints = self.custody.open(ledger)
+        except SytffError:
+            ledger.close()
+            raise
         self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
         self.engine = EmbeddedEngine()
+        self._bundles: dict[str, tuple[tuple[Any, ...], Bundle]] = {}
         try:
             recover(self.ledger, self.runs_dir, keep=keep_runs)
         except BaseException:
@@ -125,8 +137,13 @@ class Home:
             raise
 
     @classmethod
-    def create(cls, folder: Path) -> Home:
+    def create(cls, folder: Path, custody: dict[str, Any] | None = None) -> Home:
         """Makes a new node in `folder`, which must be empty or absent.
+
+        Args:
+          folder: Its folder.
+          custody: `signer`, `witness` and `ledger` (a database's URL) as in node.json; what is
+            not named lies in the folder.
 
         Raises:
           InvalidInput: If something is there already.
@@ -142,11 +159,26 @@ class Home:
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(32))
         node_id = f"node-{uuid.uuid4()}"
-        Ledger.create(folder / "ledger.db", node_id).close()
-        settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}}
+        settings = {"format": FORMAT, "node_id": node_id, "node_policy": {}, **(custody or {})}
+        held = Custody.of(folder, settings)
+        held.make_key()
+        Ledger.create(_ledger_of(folder, settings), node_id).close()
+        settings |= held.settings()
         # Last, so that a folder with settings is a whole node.
         (folder / "node.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return cls(folder)
+
+    @staticmethod
+    def view(folder: Path) -> LedgerView:
+        """A node's ledger for reading alone: nothing is checked, settled or signed."""
+        settings = _settings(folder)
+        return LedgerView(_ledger_of(folder, settings), Custody.of(folder, settings))
+
+    @staticmethod
+    def upgrade(folder: Path) -> None:
+        """Brings a node's ledger to the schema of this release; there is no way back."""
+        settings = _settings(folder)
+        Ledger.create(_ledger_of(folder, settings), settings["node_id"]).close()
 
     @property
     def runs_dir(self) -> Path:
@@ -182,9 +214,14 @@ class Home:
     def bundle(self, digest: str) -> Bundle:
         """A stored bundle; refused if it is not what its digest says."""
         folder = self.folder / "bundles" / digest.removeprefix("sha256:")
+        seen = _fingerprint(folder)
+        kept = self._bundles.get(digest)
+        if kept is not None and kept[0] == seen:
+            return kept[1]
         bundle = load_bundle(folder, DATASET_PACKAGE)
         if bundle.digest != digest:
             raise HomeError(f"the stored bundle {digest} was altered; every request is refused")
+        self._bundles[digest] = (seen, bundle)
         return bundle
 
     def admit_bundle(self, bundle: Bundle) -> str:
@@ -211,6 +248,7 @@ class Home:
         *,
         policy: Bundle | None,
         owner: str,
+        share_with: Sequence[str] = (),
     ) -> DatasetRecord:
         """Registers a dataset: policy, data and budget, all or nothing.
 
@@ -218,9 +256,11 @@ class Home:
           name: Name of the dataset.
           data: CSV, Parquet or npz file.
           schema: Its declaration.
-          make_filter: Called with the population; returns the privacy filter.
+          make_filter: Called with the population; returns the privacy filter, or None if the
+            dataset has no budget of its own.
           policy: The owner's policy; without one every request is denied.
           owner: Who registers.
+          share_with: Datasets over the same people, whose budgets are charged for this one too.
         """
         _checked_name(name)
         bundle = self.admit_bundle(policy) if policy is not None else None
@@ -230,7 +270,7 @@ class Home:
                     "NAME", "a dataset of this name exists", value=name, code="dataset.exists"
                 )
             manifest = self.store.add(data, schema)
-            privacy_filter: PrivacyFilter = make_filter(manifest.population)
+            privacy_filter: PrivacyFilter | None = make_filter(manifest.population)
             self.ledger.register(
                 name=name,
                 version=manifest.version,
@@ -239,6 +279,25 @@ class Home:
                 description=schema.public_description(),
                 privacy_filter=privacy_filter,
                 bundle=bundle,
+                share_with=share_with,
+            )
+        return self.ledger.dataset(name)
+
+    def update(self, name: str, data: Path, schema: DatasetSchema, *, by: str) -> DatasetRecord:
+        """Replaces a dataset's rows by a new version; its people keep what they have spent.
+
+        Raises:
+          InvalidInput: If these rows were registered before, as any dataset.
+        """
+        self.ledger.dataset(name)
+        with self._as_owner():
+            manifest = self.store.add(data, schema)
+            self.ledger.new_version(
+                name,
+                version=manifest.version,
+                population=manifest.population,
+                description=schema.public_description(),
+                by=by,
             )
         return self.ledger.dataset(name)
 
@@ -444,6 +503,24 @@ def bundle_from(folder: Path) -> Bundle:
     return load_bundle(folder, DATASET_PACKAGE)
 
 
+def _ledger_of(folder: Path, settings: dict[str, Any]) -> Path | str:
+    """Where a node's ledger is: a file in its folder, or the database that node.json names."""
+    return str(settings["ledger"]) if "ledger" in settings else folder / "ledger.db"
+
+
+def _fingerprint(folder: Path) -> tuple[Any, ...]:
+    """Changes when a file below `folder` does; a bundle's content is then read and hashed again.
+
+    What is kept in memory is always the content that the digest names, so a change that hides
+    from this is not enforced and not noticed, rather than enforced.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        found.append((str(path), status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / "node.json").read_text(encoding="utf-8"))
@@ -453,12 +530,9 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise HomeError(f"{folder}/node.json cannot be read: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise HomeError(f"{folder} is a node of another format than {FORMAT}")
-    whole = isinstance(document.get("node_id"), str)
-    if not (whole and isinstance(document.get("node_policy", {}), dict)):
-        raise HomeError(
-            f"{folder}/node.json is damaged: node_id is text and node_policy is an object. "
-            "Restore it from a backup"
-        )
+    for name, kind in (("node_id", str), ("node_policy", dict), ("ledger", str)):
+        if not isinstance(document.get(name, None if name == "node_id" else kind()), kind):
+            raise HomeError(f"{folder}/node.json is damaged: {name}; restore it from a backup")
     return document
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from decimal import Decimal
 
 from sytff_policy.decision import Cost, Outcome, Reason
-from sytff_policy.ledger import DatasetRecord, UsageRecord
+from sytff_policy.ledger import BudgetRecord, DatasetRecord, Limit, UsageRecord
 from sytff_policy.policy import (
     Bound,
     Bundle,
@@ -30,6 +29,7 @@ from sytff_policy.privacy import (
     exact,
     stated_epsilon,
 )
+from sytff_policy.privacy.exact import precise
 from sytff_policy.rendering import short
 from sytff_policy.request import Researcher, TrainRequest
 
@@ -47,6 +47,7 @@ class Situation:
       bundles: Node bundle first, then the dataset's active bundle if it has one.
       now_ns: Time of the judgement, nanoseconds since 1970 (UTC).
       faults: What already denies every request, such as a stored policy that was altered.
+      limits: The caps that hold for the researcher inside the dataset's budgets.
     """
 
     record: DatasetRecord
@@ -56,6 +57,7 @@ class Situation:
     bundles: tuple[Bundle, ...]
     now_ns: int
     faults: tuple[Reason, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -103,23 +105,25 @@ def mechanism_of(request: TrainRequest, population: int) -> RunMechanism | None:
     )
 
 
-def affordable(request: TrainRequest, record: DatasetRecord) -> bool:
-    """Whether the filter admits the request now; exact, and fast enough to search with."""
-    mechanism = mechanism_of(request, record.population)
+def affordable(request: TrainRequest, situation: Situation) -> bool:
+    """Whether all budgets and caps surely admit the request now; fast enough to search by."""
+    mechanism = mechanism_of(request, situation.record.population)
     if mechanism is None:
         return False
     try:
-        charge = record.filter.charge(mechanism.event())
+        event, budgets = mechanism.event(), situation.record.budgets
+        # Where certificates take longer, a bound on them guides the search.
+        charges = {budget.name: budget.filter.quick_charge(event) for budget in budgets}
+        return not _refusals(situation, charges)
     except UnboundedLoss:
         return False
-    return record.filter.admits(record.used + charge)
 
 
 def judge(request: TrainRequest, situation: Situation, engine: PolicyEngine) -> Judgement:
     """Judges `request`: all reasons of both packages and of the accountant, at once."""
     record = situation.record
     mechanism = mechanism_of(request, record.population)
-    charge, cost, accounting = _account(record, mechanism, request)
+    charge, cost, accounting = _account(situation, mechanism, request)
     verdict = _ask_policies(request, situation, engine, cost)
     denials = (*situation.faults, *verdict.deny, *accounting)
     if denials:
@@ -141,8 +145,9 @@ def now_ns() -> int:
 
 
 def _account(
-    record: DatasetRecord, mechanism: RunMechanism | None, request: TrainRequest
+    situation: Situation, mechanism: RunMechanism | None, request: TrainRequest
 ) -> tuple[Loss | None, Cost, tuple[Reason, ...]]:
+    record = situation.record
     delta = record.filter.delta
     unknown = Cost(None, None, delta)
     if mechanism is None:
@@ -156,16 +161,38 @@ def _account(
             f"{record.population} people of the dataset",
         )
         return None, unknown, (reason,)
-    event = mechanism.event()
     try:
-        charge = record.filter.charge(event)
+        charges = _charges(record, mechanism)
+        charge = charges[record.budgets[0].name]
         charge_epsilon = record.charge_epsilon(charge)
+        refusals = _refusals(situation, charges)
+        cost = Cost(stated_epsilon(mechanism.event(), delta), charge_epsilon, delta)
+        reasons = (
+            _exceeded(record, refusal, cost, charges)
+            if isinstance(refusal, BudgetRecord)
+            else _capped(record, refusal, charges)
+            for refusal in refusals
+        )
+        return charge, cost, tuple(reasons)
     except UnboundedLoss:
         return None, unknown, (_unbounded(request),)
-    cost = Cost(stated_epsilon(event, delta), charge_epsilon, delta)
-    if record.filter.admits(record.used + charge):
-        return charge, cost, ()
-    return charge, cost, (_exceeded(record, cost, charge_epsilon),)
+
+
+def _charges(record: DatasetRecord, mechanism: RunMechanism) -> dict[str, Loss]:
+    """What every budget of the dataset would be charged."""
+    event = mechanism.event()
+    return {budget.name: budget.filter.charge(event) for budget in record.budgets}
+
+
+def _refusals(situation: Situation, charges: dict[str, Loss]) -> list[BudgetRecord | Limit]:
+    """The budgets and the caps that do not admit their charge."""
+    full = [
+        budget
+        for budget in situation.record.budgets
+        if not budget.filter.admits(budget.used + charges[budget.name])
+    ]
+    capped = [limit for limit in situation.limits if not limit.admits(charges[limit.budget])]
+    return [*full, *capped]
 
 
 def _unbounded(request: TrainRequest) -> Reason:
@@ -190,17 +217,38 @@ def _unbounded(request: TrainRequest) -> Reason:
     )
 
 
-def _exceeded(record: DatasetRecord, cost: Cost, charge: Decimal) -> Reason:
-    budget = record.budget()
+def _exceeded(
+    record: DatasetRecord, refusing: BudgetRecord, cost: Cost, charges: dict[str, Loss]
+) -> Reason:
+    budget = refusing.view()
+    charge = refusing.charge_epsilon(charges[refusing.name])
     alone = "no finite epsilon" if cost.epsilon is None else f"epsilon {short(cost.epsilon)} alone"
+    of = "the budget" if refusing.name == record.name else f"the shared budget {refusing.name!r}"
     return Reason(
         code="accountant.budget_exceeded",
         source=ACCOUNTANT_SOURCE,
         field="budget.remaining",
         limit=budget.remaining,
         actual=charge,
-        message=f"this request would take {short(charge)} of the budget ({alone}, at delta "
+        message=f"this request would take {short(charge)} of {of} ({alone}, at delta "
         f"{budget.delta:g}); {short(budget.remaining)} of {short(budget.epsilon)} remains",
+    )
+
+
+def _capped(record: DatasetRecord, limit: Limit, charges: dict[str, Loss]) -> Reason:
+    cap = limit.view()
+    after = limit.filter.epsilon_of(limit.used + charges[limit.budget])
+    with precise():
+        charge = after - cap.spent
+    of = "the budget" if limit.budget == record.name else f"the shared budget {limit.budget!r}"
+    return Reason(
+        code=f"accountant.{limit.scope}_cap",
+        source=ACCOUNTANT_SOURCE,
+        field="budget.remaining",
+        limit=cap.remaining,
+        actual=charge,
+        message=f"{limit.scope} {limit.subject!r} may use epsilon {short(cap.epsilon)} of {of}; "
+        f"this request would take {short(charge)}, and {short(cap.remaining)} remains",
     )
 
 

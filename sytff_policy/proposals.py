@@ -61,9 +61,9 @@ class _Search:
     found: dict[str, CounterProposal] = field(default_factory=dict)
 
     def affordable(self, candidate: TrainRequest) -> bool:
-        """Whether the filter admits a candidate, and the owner's limit on one request does."""
+        """Whether all filters admit a candidate, and the owner's limit on one request does."""
         record = self.situation.record
-        if not affordable(candidate, record):
+        if not affordable(candidate, self.situation):
             return False
         if not math.isfinite(self.epsilon_limit):
             return True

@@ -53,9 +53,10 @@ def make_home(
     epsilon: str = "8",
     privacy_filter: PrivacyFilter | None = None,
     policy: Bundle | str | None = "starter",
+    ledger: str | None = None,
 ) -> Home:
-    """A node with the demo registry."""
-    home = Home.create(folder / "node")
+    """A node with the demo registry, and its ledger in a file or at a database's URL."""
+    home = Home.create(folder / "node", None if ledger is None else {"ledger": ledger})
     data = folder / "registry.csv"
     write_demo_csv(data, people=people)
     chosen = privacy_filter or make_filter("rdp", Decimal(epsilon), Decimal("1e-5"), order=4)

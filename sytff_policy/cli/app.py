@@ -39,7 +39,7 @@ Exit codes:
   2  usage or invalid input
   3  denied
   4  waiting for review
-  5  the ledger does not verify
+  5  the ledger does not verify, or is not the one that was witnessed
 
 \b
 To begin:
@@ -51,7 +51,18 @@ To begin:
 @functools.cache
 def command() -> Any:
     """The whole command tree, as the command-line parser's own object."""
-    from sytff_policy.cli import audit, budget, dataset, demo, ledger, node, policy, request, train
+    from sytff_policy.cli import (
+        audit,
+        budget,
+        dataset,
+        demo,
+        keys,
+        ledger,
+        node,
+        policy,
+        request,
+        train,
+    )
 
     app = typer.Typer(
         name="sytff",
@@ -61,7 +72,7 @@ def command() -> Any:
         pretty_exceptions_enable=False,
     )
     app.callback(help=HELP)(_root)
-    for module in (node, dataset, budget, policy, request, train, ledger, demo, audit):
+    for module in (node, dataset, budget, policy, request, train, ledger, keys, demo, audit):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -16,7 +16,7 @@ from sytff_policy.cli.errors import Exit
 from sytff_policy.errors import InvalidInput, SytffError
 from sytff_policy.runs.supervisor import require_runtime
 
-audit_app = typer.Typer(help="Test the engine's privacy claims by attack.", no_args_is_help=True)
+audit_app = typer.Typer(help="Test the engine's privacy claims by attack.")
 
 
 class AuditFailed(SytffError):
@@ -35,13 +35,18 @@ def audit_commands() -> None:
     """Test the engine's privacy claims by attack."""
 
 
-@audit_app.command("run", epilog=example("sytff audit run --plot audit.svg"))
+@audit_app.command("run", epilog=example("sytff audit run --canaries 1000 --plot bounds.svg"))
 def run(
-    canaries: Annotated[int, typer.Option(min=400, max=20_000, help="Canary people.")] = 2000,
+    canaries: Annotated[
+        int, typer.Option(metavar="N", min=400, max=20_000, help="Canary people.")
+    ] = 2000,
     error: Annotated[
-        float, typer.Option(min=1e-9, max=0.5, help="Chance that an honest engine fails.")
+        float,
+        typer.Option(metavar="P", min=1e-9, max=0.5, help="Chance that an honest engine fails."),
     ] = 0.05,
-    plot: Annotated[Path | None, typer.Option(help="SVG file: bounds beside claims.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="SVG file: bounds beside claims.")
+    ] = None,
     home: UnusedHomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,7 +15,10 @@ from rich.console import Console
 from sytff_policy.cli.errors import Exit
 from sytff_policy.errors import InvalidInput
 from sytff_policy.home import Home, HomeError
+from sytff_policy.ledger.view import LedgerView
 from sytff_policy.request import Researcher
+
+T = TypeVar("T")
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
@@ -74,8 +77,31 @@ def opened(folder: Path | None) -> Iterator[Home]:
     Raises:
       InvalidInput: If none is named, or the folder is no node's.
     """
-    with _open(named_home(folder)) as home:
+    with at_home(folder, Home) as home:
         yield home
+
+
+@contextlib.contextmanager
+def viewed(folder: Path | None) -> Iterator[LedgerView]:
+    """The ledger of the node that --home names, for reading alone, closed on leaving.
+
+    Raises:
+      InvalidInput: If none is named, or the folder is no node's.
+    """
+    with at_home(folder, Home.view) as view:
+        yield view
+
+
+def at_home(folder: Path | None, work: Callable[[Path], T]) -> T:
+    """Does something with the node's folder that --home names.
+
+    Raises:
+      InvalidInput: If none is named, or the folder is no node's.
+    """
+    try:
+        return work(named_home(folder))
+    except HomeError as error:
+        raise InvalidInput("--home", str(error), code=error.code) from None
 
 
 def named_home(folder: Path | None) -> Path:
@@ -91,16 +117,28 @@ def named_home(folder: Path | None) -> Path:
     return folder
 
 
-def _open(folder: Path) -> Home:
-    try:
-        return Home(folder)
-    except HomeError as error:
-        raise InvalidInput("--home", str(error), code=error.code) from None
-
-
 def example(*lines: str) -> str:
     """The examples at the end of a command's help, in their lines."""
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+def trusted_keys(given: list[str] | None, option: str = "--key") -> list[str]:
+    """Public keys from options: each a key, or a file with one a line.
+
+    Raises:
+      InvalidInput: If one is neither.
+    """
+    from sytff_policy.ledger.notes import NoteError, PublicKey
+
+    keys: list[str] = []
+    for item in given or []:
+        path = Path(item)
+        try:
+            lines = path.read_text(encoding="utf-8").split() if path.is_file() else [item]
+            keys += [PublicKey.parse(line).text for line in lines]
+        except (OSError, UnicodeDecodeError, NoteError) as error:
+            raise InvalidInput(option, str(error)) from None
+    return keys
 
 
 def researcher_from(name: str | None, roles: list[str] | None) -> Researcher:
@@ -146,6 +184,7 @@ __all__ = [
     "ResearcherOption",
     "RoleOption",
     "UnusedHomeOption",
+    "at_home",
     "err",
     "example",
     "named_home",
@@ -155,4 +194,6 @@ __all__ = [
     "print_json",
     "researcher_from",
     "show",
+    "trusted_keys",
+    "viewed",
 ]

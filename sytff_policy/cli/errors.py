@@ -40,7 +40,10 @@ class OutputFailed(SytffError):
 def exit_code_of(error: BaseException) -> Exit:
     """The exit code for an error."""
     from sytff_policy.ledger import IdempotencyConflict
+    from sytff_policy.ledger.witness import WitnessError
 
+    if isinstance(error, WitnessError):
+        return Exit.UNVERIFIED
     wrong_input = (InvalidInput, InvalidInputs, NotFound, IdempotencyConflict, UsageError)
     return Exit.INVALID if isinstance(error, wrong_input) else Exit.FAILED
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from sytff_policy.errors import InvalidInput
 
@@ -53,6 +53,28 @@ def read_json(path: Path, field: str = "FILE") -> Any:
         raise InvalidInput(field, f"is not JSON: {error}", value=shown) from None
     _check(document, field, shown)
     return document
+
+
+@contextlib.contextmanager
+def opened_file(path: Path, field: str = "FILE") -> Iterator[BinaryIO]:
+    """A file to read; `-` is standard input.
+
+    Raises:
+      InvalidInput: If there is none, or it cannot be read.
+    """
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        if not path.is_file():
+            problem = "is not a file" if path.exists() else "no such file"
+            raise InvalidInput(field, problem, value=str(path))
+        stream = path.open("rb")
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise InvalidInput(field, problem, value=str(path)) from None
+    with stream:
+        yield stream
 
 
 def write_json(path: Path, document: Any) -> None:

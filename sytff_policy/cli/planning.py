@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from sytff_policy.errors import InvalidInput
 from sytff_policy.privacy import (
+    MAX_EPSILON,
+    MAX_ORDER,
+    MAX_REQUESTS,
     InvalidFilter,
+    Plan,
     PrivacyFilter,
     RunMechanism,
-    UnboundedLoss,
     make_filter,
     on_grid,
     plan,
@@ -19,10 +23,14 @@ from sytff_policy.privacy import (
 
 KINDS = ("rdp", "zcdp", "sum")
 KEYS = ("rounds", "clients_per_round", "noise_multiplier", "evaluation_noise")
-MOST_EPSILON = Decimal(100_000)
+MAX_LENGTH = 64
+MOST_ROUNDS = 1_000_000
 MOST_PEOPLE = 1_000_000_000
-ORDERS = (2, 4, 8, 16, 32, 64, 128, 256)
-"""Orders to try when the question is whether any admits something; the last is the largest."""
+MOST_NOISE = Decimal(1_000_000)
+LEAST_DELTA = Decimal("1e-30")
+STEP = Decimal("1e-9")
+ORDERS = (2, 4, 8, 16, 32, 64, 128, MAX_ORDER)
+"""Orders to try when the question is whether any admits something."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +70,16 @@ class Workload:
 
 
 def decimal_option(flag: str, text: str) -> Decimal:
-    """An exact positive number; epsilon is cut down to a multiple of 1e-9."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise InvalidInput(flag, "is not a number", value=text) from None
+    """An exact positive number in its flag's range; epsilon is cut down to a multiple of 1e-9.
+
+    Raises:
+      InvalidInput: If it is none.
+    """
+    value = _decimal(flag, text)
     if not (value.is_finite() and value > 0):
         raise InvalidInput(flag, "must be a finite number above 0", value=text)
     if flag == "--delta":
-        if not Decimal("1e-30") <= value < 1:
+        if not LEAST_DELTA <= value < 1:
             raise InvalidInput(
                 flag,
                 "is out of range",
@@ -79,9 +88,24 @@ def decimal_option(flag: str, text: str) -> Decimal:
                 remedy="It must be below 1 / people, such as 1e-5.",
             )
         return value
-    if not Decimal("1e-9") <= value <= MOST_EPSILON:
-        raise InvalidInput(flag, "is out of range", value=text, limit=f"1e-9 to {MOST_EPSILON}")
-    return on_grid(value)
+    most = MAX_EPSILON if flag == "--epsilon" else MOST_NOISE
+    if not STEP <= value <= most:
+        raise InvalidInput(flag, "is out of range", value=text, limit=f"1e-9 to {most}")
+    return on_grid(value) if flag == "--epsilon" else value
+
+
+def order_option(text: str | None) -> Decimal | None:
+    """An order of the rdp filter, such as 8 or 4.5.
+
+    Raises:
+      InvalidInput: If it is none.
+    """
+    if text is None:
+        return None
+    value = _decimal("--order", text)
+    if not (value.is_finite() and 2 <= value <= MAX_ORDER):
+        raise InvalidInput("--order", "is out of range", value=text, limit=f"2 to {MAX_ORDER}")
+    return value
 
 
 def parse_workload(text: str) -> Workload:
@@ -96,7 +120,7 @@ def parse_workload(text: str) -> Workload:
         raise InvalidInput("--expect", f"lacks {missing[0]}", value=text)
     evaluation = values.get("evaluation_noise")
     return Workload(
-        _count("rounds", values, 1_000_000),
+        _count("rounds", values, MOST_ROUNDS),
         _count("clients_per_round", values, MOST_PEOPLE),
         decimal_option("--expect noise_multiplier", values["noise_multiplier"]),
         None if evaluation is None else decimal_option("--expect evaluation_noise", evaluation),
@@ -111,8 +135,25 @@ def expected_workloads(expect: Sequence[Workload], population: int) -> list[RunM
     return [workload.on(population) for workload in expect]
 
 
+def planned(
+    epsilon: Decimal, delta: Decimal, workloads: list[RunMechanism], *, requests: int | None = None
+) -> Plan:
+    """The plan for a budget, which must be a promise for this many people.
+
+    Raises:
+      InvalidInput: If it is not, or no filter admits anything.
+    """
+    _check_delta(delta, workloads[0].population)
+    if requests is not None:
+        _check_requests(requests)
+    try:
+        return plan(epsilon, delta, workloads, sum_requests=requests)
+    except InvalidFilter as error:
+        raise InvalidInput("--epsilon", str(error), value=str(epsilon)) from None
+
+
 def check_filter_options(
-    kind: str, epsilon: Decimal, delta: Decimal, *, order: int | None, requests: int
+    kind: str, epsilon: Decimal, delta: Decimal, *, order: Decimal | None, requests: int
 ) -> None:
     """Refuses, before any data is read, options that make no filter on any population.
 
@@ -122,23 +163,24 @@ def check_filter_options(
     if kind not in KINDS:
         raise InvalidInput("--filter", "is unknown", value=kind, limit=", ".join(KINDS))
     if order is not None and kind != "rdp":
-        raise InvalidInput("--order", f"is of the rdp filter, not of {kind}", value=order)
-    if kind == "sum" and not 1 <= requests <= 1_000_000:
-        raise InvalidInput("--requests", "is out of range", value=requests, limit="1 to 1000000")
-    if order is not None and not 2 <= order <= ORDERS[-1]:
-        raise InvalidInput("--order", "is out of range", value=order, limit=f"2 to {ORDERS[-1]}")
-    tried = [order] if order is not None else ORDERS
-    parameters: dict[str, list[dict[str, int]]] = {
+        raise InvalidInput("--order", f"is of the rdp filter, not of {kind}", value=str(order))
+    if kind == "sum":
+        _check_requests(requests)
+    tried: Sequence[int | Decimal] = [order] if order is not None else ORDERS
+    parameters: dict[str, list[dict[str, Any]]] = {
         "rdp": [{"order": candidate} for candidate in tried],
         "zcdp": [{}],
         "sum": [{"requests": requests}],
     }
+    if order is not None:
+        # An order that no budget may have is named by itself.
+        _made("--order", order, "rdp", MAX_EPSILON, Decimal("0.1"), order=order)
     if not any(_admits(kind, epsilon, delta, choice) for choice in parameters[kind]):
         at = f" at order {order}" if order is not None else ""
         raise InvalidInput(
             "--epsilon",
             f"is too small: filter {kind} admits nothing{at} at delta {delta}",
-            value=str(epsilon.normalize()),
+            value=f"{epsilon.normalize():f}",
         )
 
 
@@ -148,7 +190,7 @@ def planned_filter(
     delta: Decimal,
     workloads: list[RunMechanism],
     *,
-    order: int | None,
+    order: Decimal | None,
     requests: int,
 ) -> PrivacyFilter:
     """The filter of a kind that admits most of the expected workloads.
@@ -156,27 +198,59 @@ def planned_filter(
     Raises:
       InvalidInput: If there is none, or delta is not below 1 / people.
     """
-    check_delta(delta, workloads[0].population)
+    _check_delta(delta, workloads[0].population)
     check_filter_options(kind, epsilon, delta, order=order, requests=requests)
-    try:
-        if kind == "rdp" and order is not None:
-            return make_filter("rdp", epsilon, delta, order=order)
-        if kind == "sum":
-            return make_filter("sum", epsilon, delta, requests=requests)
-        choice = plan(epsilon, delta, workloads, sum_requests=requests).best_of(kind)
-    except InvalidFilter as error:
-        raise InvalidInput("--filter", str(error), value=kind) from None
+    if kind == "rdp" and order is not None:
+        return _made("--order", order, "rdp", epsilon, delta, order=order)
+    if kind == "sum":
+        return _made("--requests", requests, "sum", epsilon, delta, requests=requests)
+    made = planned(epsilon, delta, workloads, requests=requests)
+    choice = made.best if made.best.filter.kind == kind else made.best_of(kind)
     if choice is None:
-        raise InvalidInput("--epsilon", f"{kind} admits nothing at this epsilon", value=epsilon)
+        problem = f"{kind} admits nothing at this epsilon"
+        raise InvalidInput("--epsilon", problem, value=str(epsilon))
     return choice.filter
 
 
-def check_delta(delta: Decimal, population: int) -> None:
-    """Refuses a delta that would allow publishing one random person entirely.
+def workload_text(workload: RunMechanism) -> str:
+    """`100 rounds, 1000 of 6127 people, noise 2`."""
+    text = (
+        f"{workload.rounds} rounds, {workload.clients_per_round} of {workload.population} people, "
+        f"noise {workload.noise_multiplier.normalize():f}"
+    )
+    if workload.evaluation_noise is None:
+        return text
+    return f"{text}, evaluated with noise {workload.evaluation_noise.normalize():f}"
 
-    Raises:
-      InvalidInput: If delta is not below 1 / people.
-    """
+
+def _decimal(flag: str, text: str) -> Decimal:
+    if len(text) > MAX_LENGTH:
+        shown = text[:MAX_LENGTH] + "..."
+        raise InvalidInput(flag, "is too long", value=shown, limit=f"{MAX_LENGTH} characters")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise InvalidInput(flag, "is not a number", value=text) from None
+
+
+def _made(
+    flag: str, value: object, kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any
+) -> PrivacyFilter:
+    try:
+        return make_filter(kind, epsilon, delta, **parameters)
+    except InvalidFilter as error:
+        raise InvalidInput(flag, str(error), value=str(value)) from None
+
+
+def _admits(kind: str, epsilon: Decimal, delta: Decimal, parameters: dict[str, Any]) -> bool:
+    try:
+        made = make_filter(kind, epsilon, delta, **parameters)
+        return all(limit > 0 for limit in made.capacity.values)
+    except InvalidFilter:
+        return False
+
+
+def _check_delta(delta: Decimal, population: int) -> None:
     if not delta * population < 1:
         raise InvalidInput(
             "--delta",
@@ -186,34 +260,10 @@ def check_delta(delta: Decimal, population: int) -> None:
         )
 
 
-def runs_that_fit(made: PrivacyFilter, workload: RunMechanism) -> int:
-    """How many such runs the whole budget holds."""
-    try:
-        charge = made.charge(workload.event())
-    except UnboundedLoss:
-        return 0
-    pairs = zip(made.capacity.values, charge.values, strict=True)
-    return min((int(limit // cost) for limit, cost in pairs if cost > 0), default=0)
-
-
-def filter_text(made: PrivacyFilter) -> str:
-    """`rdp, order 4`."""
-    return ", ".join([made.kind, *(f"{key} {value}" for key, value in made.parameters().items())])
-
-
-def workload_text(workload: RunMechanism) -> str:
-    """`100 rounds, 1000 of 6127 people, noise 2`."""
-    return (
-        f"{workload.rounds} rounds, {workload.clients_per_round} of {workload.population} people, "
-        f"noise {workload.noise_multiplier.normalize():f}"
-    )
-
-
-def _admits(kind: str, epsilon: Decimal, delta: Decimal, parameters: dict[str, int]) -> bool:
-    try:
-        return all(v > 0 for v in make_filter(kind, epsilon, delta, **parameters).capacity.values)
-    except InvalidFilter:
-        return False
+def _check_requests(requests: int) -> None:
+    if not 1 <= requests <= MAX_REQUESTS:
+        limit = f"1 to {MAX_REQUESTS}"
+        raise InvalidInput("--requests", "is out of range", value=requests, limit=limit)
 
 
 def _values(text: str) -> dict[str, str]:

@@ -21,6 +21,13 @@ from sytff_policy.canonical import DIGEST_PREFIX, canonical_bytes
 from sytff_policy.ledger.schema import entries
 
 LEAF_VERSION = 1
+LAST_ENTRY = "sytff_last_entry"
+"""Where a connection keeps the entry that its transaction appended; emptied when one begins."""
+
+_APPEND = entries.insert()
+_NEWEST = (
+    sa.select(entries.c.seq, entries.c.hash, entries.c.leaf).order_by(entries.c.seq.desc()).limit(1)
+)
 ORIGIN = DIGEST_PREFIX + "0" * 64
 """`prev` of the first leaf."""
 
@@ -75,13 +82,12 @@ def append(
       researcher: Who asked; for look-ups alone.
       subject: Decision or run id; for look-ups alone.
     """
-    last = connection.execute(
-        sa.select(entries.c.seq, entries.c.hash, entries.c.leaf)
-        .order_by(entries.c.seq.desc())
-        .limit(1)
-    ).one_or_none()
+    last: Entry | None = connection.info.get(LAST_ENTRY)
+    if last is None:
+        row = connection.execute(_NEWEST).one_or_none()
+        last = None if row is None else Entry(row.seq, row.hash, row.leaf)
     seq = 0 if last is None else last.seq + 1
-    previous_time = 0 if last is None else int(json.loads(last.leaf)["time_ns"])
+    previous_time = 0 if last is None else int(last.content["time_ns"])
     leaf = canonical_bytes(
         {
             "v": LEAF_VERSION,
@@ -95,16 +101,18 @@ def append(
     )
     entry = Entry(seq, leaf_hash(leaf), leaf.decode())
     connection.execute(
-        entries.insert().values(
-            seq=entry.seq,
-            hash=entry.hash,
-            leaf=entry.leaf,
-            kind=kind,
-            dataset=dataset,
-            researcher=researcher,
-            subject=subject,
-        )
+        _APPEND,
+        {
+            "seq": entry.seq,
+            "hash": entry.hash,
+            "leaf": entry.leaf,
+            "kind": kind,
+            "dataset": dataset,
+            "researcher": researcher,
+            "subject": subject,
+        },
     )
+    connection.info[LAST_ENTRY] = entry
     return entry
 
 
@@ -129,5 +137,9 @@ def read(
             query = query.where(entries.c[column] == value)
     if limit is not None:
         query = query.limit(limit)
-    for row in connection.execution_options(yield_per=1000).execute(query):
-        yield Entry(row.seq, row.hash, row.leaf)
+    if limit is None and subject is None:
+        # Of the statement, not of the connection: what comes after it must not be streamed.
+        query = query.execution_options(yield_per=1000)
+    with connection.execute(query) as rows:
+        for row in rows:
+            yield Entry(row.seq, row.hash, row.leaf)

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The Alembic revision that this code reads and writes."""
 
 metadata = MetaData(
@@ -44,6 +44,14 @@ entries = Table(
     Column("subject", String(80), nullable=True, index=True),
 )
 
+node = Table(
+    "node",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("bundle", String(71), nullable=True),
+)
+"""One row: the node's active policy. Writers lock it first, so that they write one at a time."""
+
 datasets = Table(
     "datasets",
     metadata,
@@ -53,11 +61,54 @@ datasets = Table(
     Column("owner", String(200), nullable=False),
     Column("description", Text, nullable=False),
     Column("bundle", String(71), nullable=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("version", String(100), primary_key=True),
+    Column("dataset", String(200), ForeignKey("datasets.name"), nullable=False),
+)
+"""Every version that was ever registered: its people's budget never starts again."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("name", String(200), primary_key=True),
     Column("filter", Text, nullable=False),
     Column("spent", Text, nullable=False),
     Column("reserved", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
 )
+
+dataset_budgets = Table(
+    "dataset_budgets",
+    metadata,
+    Column("dataset", String(200), ForeignKey("datasets.name"), primary_key=True),
+    Column("budget", String(200), ForeignKey("budgets.name"), primary_key=True),
+    Column("position", Integer, nullable=False),
+)
+
+caps = Table(
+    "caps",
+    metadata,
+    Column("budget", String(200), ForeignKey("budgets.name"), primary_key=True),
+    Column("scope", String(20), primary_key=True),
+    Column("subject", String(200), primary_key=True),
+    Column("epsilon", String(40), nullable=False),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("budget", String(200), ForeignKey("budgets.name"), primary_key=True),
+    Column("scope", String(20), primary_key=True),
+    Column("subject", String(200), primary_key=True),
+    Column("spent", Text, nullable=False),
+    Column("reserved", Text, nullable=False),
+)
+"""What every researcher and organization has used of every budget."""
 
 runs = Table(
     "runs",
@@ -66,9 +117,10 @@ runs = Table(
     Column("decision_id", String(80), nullable=False, unique=True),
     Column("dataset", String(200), ForeignKey("datasets.name"), nullable=False),
     Column("researcher", String(200), nullable=False),
+    Column("organization", String(200), nullable=False),
     Column("state", String(20), nullable=False, index=True),
     Column("mechanism", Text, nullable=False),
-    Column("charge", Text, nullable=False),
+    Column("charges", Text, nullable=False),
     Column("rounds_started", BigInteger, nullable=False),
     Column("evaluation_started", Integer, nullable=False),
 )

@@ -1,5 +1,16 @@
 """DP accounting: events, mechanisms, filters and the planner. Pure; no I/O."""
 
+from sytff_policy.privacy.base import (
+    MAX_EPSILON,
+    NEIGHBOURING_RELATION,
+    FilterKind,
+    InvalidFilter,
+    Loss,
+    PrivacyFilter,
+    UnsupportedEvent,
+)
+from sytff_policy.privacy.certificate import CERTIFICATE
+from sytff_policy.privacy.choices import Choice, filter_name, runs_that_fit
 from sytff_policy.privacy.epsilon import (
     ACCOUNTANT,
     FEW_ORDERS,
@@ -19,10 +30,8 @@ from sytff_policy.privacy.events import (
 )
 from sytff_policy.privacy.exact import LARGEST, UnboundedLoss, exact, on_grid
 from sytff_policy.privacy.filters import (
-    FilterKind,
-    InvalidFilter,
-    Loss,
-    PrivacyFilter,
+    MAX_ORDER,
+    MAX_REQUESTS,
     RdpFilter,
     SumFilter,
     ZcdpFilter,
@@ -30,12 +39,17 @@ from sytff_policy.privacy.filters import (
     make_filter,
 )
 from sytff_policy.privacy.mechanisms import RunMechanism
-from sytff_policy.privacy.planner import Choice, Plan, plan
+from sytff_policy.privacy.planner import Plan, plan
 
 __all__ = [
     "ACCOUNTANT",
+    "CERTIFICATE",
     "FEW_ORDERS",
     "LARGEST",
+    "MAX_EPSILON",
+    "MAX_ORDER",
+    "MAX_REQUESTS",
+    "NEIGHBOURING_RELATION",
     "Choice",
     "Composed",
     "Event",
@@ -52,15 +66,18 @@ __all__ = [
     "SumFilter",
     "UnboundedLoss",
     "UnknownEvent",
+    "UnsupportedEvent",
     "ZcdpFilter",
     "exact",
     "filter_from_json",
+    "filter_name",
     "from_json",
     "make_filter",
     "on_grid",
     "plan",
     "pld_epsilon",
     "rdp_epsilon",
+    "runs_that_fit",
     "stated_epsilon",
     "to_dp_event",
 ]

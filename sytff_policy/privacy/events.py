@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import dp_accounting
 
 MAX_COUNT = 10_000_000
+MAX_POPULATION = 10**12
+MAX_NOISE = Decimal(10) ** 9
+MAX_PLACES = 400
+"""Decimal places of a noise multiplier: enough for every double."""
 
 
 class UnknownEvent(ValueError):
@@ -32,8 +36,15 @@ class Gaussian:
     noise_multiplier: Decimal
 
     def __post_init__(self) -> None:
-        if not (self.noise_multiplier.is_finite() and self.noise_multiplier >= 0):
-            raise UnknownEvent(f"noise multiplier {self.noise_multiplier} must be finite and >= 0")
+        noise = self.noise_multiplier
+        if not isinstance(noise, Decimal):
+            raise UnknownEvent(f"noise multiplier {noise!r} must be an exact decimal")
+        if not (noise.is_finite() and 0 <= noise <= MAX_NOISE):
+            raise UnknownEvent(f"noise multiplier {noise} must be finite, >= 0 and <= {MAX_NOISE}")
+        # A decimal with a huge exponent is short in memory and endless when it is written out.
+        exponent = noise.as_tuple().exponent
+        if not (isinstance(exponent, int) and -MAX_PLACES <= exponent <= 9):
+            raise UnknownEvent(f"a noise multiplier of more than {MAX_PLACES} decimal places")
 
     def to_json(self) -> dict[str, Any]:
         return {"event": "gaussian", "noise_multiplier": decimal_text(self.noise_multiplier)}
@@ -48,7 +59,11 @@ class PoissonSampled:
     event: Gaussian
 
     def __post_init__(self) -> None:
-        if not 1 <= self.clients <= self.population:
+        if not (_is_count(self.clients) and _is_count(self.population)):
+            raise UnknownEvent("clients and population must be integers")
+        if not isinstance(self.event, Gaussian):
+            raise UnknownEvent(f"poisson_sampled holds a gaussian, not {_name(self.event)}")
+        if not 1 <= self.clients <= self.population <= MAX_POPULATION:
             raise UnknownEvent(f"sampling rate {self.clients}/{self.population} must be in (0, 1]")
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +83,11 @@ class Repeated:
     event: Gaussian | PoissonSampled
 
     def __post_init__(self) -> None:
-        if not 0 <= self.count <= MAX_COUNT:
+        if not isinstance(self.event, Gaussian | PoissonSampled):
+            raise UnknownEvent(
+                f"repeated holds a gaussian or a poisson_sampled, not {_name(self.event)}"
+            )
+        if not (_is_count(self.count) and 0 <= self.count <= MAX_COUNT):
             raise UnknownEvent(f"count {self.count} must be in 0..{MAX_COUNT}")
 
     def to_json(self) -> dict[str, Any]:
@@ -81,8 +100,22 @@ class Composed:
 
     events: tuple[Repeated, ...]
 
+    def __post_init__(self) -> None:
+        if not (
+            isinstance(self.events, tuple) and all(isinstance(e, Repeated) for e in self.events)
+        ):
+            raise UnknownEvent("composed holds a tuple of repeated events")
+
     def to_json(self) -> dict[str, Any]:
         return {"event": "composed", "of": [event.to_json() for event in self.events]}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _name(event: object) -> str:
+    return type(event).__name__
 
 
 Event = Gaussian | PoissonSampled | Repeated | Composed
@@ -156,12 +189,18 @@ _DECODERS: dict[str, tuple[set[str], Callable[[dict[str, Any]], Event]]] = {
 
 
 def parts(event: Event) -> tuple[Repeated, ...]:
-    """`event` as a flat list of repeated mechanisms."""
+    """`event` as a flat list of repeated mechanisms.
+
+    Raises:
+      UnknownEvent: For anything that is not an event of this vocabulary, by its name.
+    """
     if isinstance(event, Composed):
         return event.events
     if isinstance(event, Repeated):
         return (event,)
-    return (Repeated(1, event),)
+    if isinstance(event, Gaussian | PoissonSampled):
+        return (Repeated(1, event),)
+    raise UnknownEvent(f"{_name(event)} is not an event that is accounted for here")
 
 
 def to_dp_event(event: Event) -> dp_accounting.DpEvent:

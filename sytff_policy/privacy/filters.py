@@ -1,175 +1,90 @@
 """Privacy filters: whether one more mechanism fits, when each request may depend on all answers.
 
-Requests are chosen adaptively, so only accountings that are valid *filters* are here:
+Requests are chosen adaptively, parameters and all, so only accountings that are valid *filters*
+are here. All state privacy for neighbours that differ by adding or removing one unit.
 
-- `RdpFilter`: Renyi DP summed at one order fixed in advance. Feldman and Zrnic, "Individual
-  Privacy Accounting via a Renyi Filter", NeurIPS 2021, Theorem 4.3; concurrent interaction: Haney
-  et al., "Concurrent Composition for Interactive Differential Privacy with Adaptive Privacy-Loss
-  Parameters", CCS 2023.
-- `ZcdpFilter`: sums of rho (the same paper, Remark 4.4), converted once at the end.
+- `RdpFilter`: Renyi DP summed at one order fixed in advance.
+- `ZcdpFilter`: sums of rho, converted once at the end.
 - `SumFilter`: each request certified as (epsilon_i, delta_i)-DP on its own when its parameters are
-  frozen at admission; the pairs are added (basic adaptive composition, Dwork and Roth 2014,
-  Theorem 3.16 with adaptive choice of parameters: Rogers et al. 2016).
+  frozen at admission; the pairs are added.
 
+Each class names its theorem. The theorems hold as well when several requests are open at a time and
+their rounds interleave: Haney et al., "Concurrent Composition for Interactive Differential Privacy
+with Adaptive Privacy-Loss Parameters", CCS 2023 (every filter for non-interactive mechanisms, in
+(epsilon, delta) or in Renyi DP of one fixed order, extends to concurrent interactive ones).
 Composing PLDs over requests, and choosing the best Renyi order afterwards, are not valid in
 general and are not offered.
 
+What all of them assume is in the documentation, under "What is assumed": above all that the events
+are what ran, and that a unit's contribution is bounded by the clip norm.
+
 A filter's state is a `Loss` in its own units. `epsilon_of` states any loss as the epsilon that can
-be claimed at the dataset's delta; the budget is reported in that unit.
+be claimed at the dataset's delta; the budget is reported in that unit. Direction of error: charges
+and stated epsilons are rounded up, capacities down, each to a multiple of 1e-9; sums and
+comparisons are exact; there is no tolerance.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from sytff_policy.canonical import decimal_text
-from sytff_policy.privacy.events import Event, Gaussian, PoissonSampled, Repeated, parts
+from sytff_policy.privacy.base import (
+    NEIGHBOURING_RELATION,
+    InvalidFilter,
+    Loss,
+    PrivacyFilter,
+    canonical_decimal,
+    parts_of,
+)
+from sytff_policy.privacy.certificate import (
+    CERTIFICATE,
+    certified_epsilon,
+    rdp_of,
+    renyi_epsilon,
+)
+from sytff_policy.privacy.events import Event, Gaussian, PoissonSampled, Repeated
 from sytff_policy.privacy.exact import (
     GUARD,
+    MAX_FRACTIONAL_ORDER,
     UnboundedLoss,
     conversion_constant,
-    on_grid,
     precise,
     round_down,
     round_up,
-    sampled_gaussian_rdp,
 )
 
-FilterKind = Literal["rdp", "zcdp", "sum"]
 MAX_ORDER = 256
-MAX_EPSILON = Decimal(100_000)
-
-
-class InvalidFilter(ValueError):
-    """Filter parameters outside their documented range."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Accumulated privacy loss in a filter's own units; one exact decimal per unit."""
-
-    values: tuple[Decimal, ...]
-
-    def __add__(self, other: Loss) -> Loss:
-        if len(self.values) != len(other.values):
-            raise ValueError("losses of different filters cannot be added")
-        with precise():
-            return Loss(tuple(a + b for a, b in zip(self.values, other.values, strict=True)))
-
-    def __sub__(self, other: Loss) -> Loss:
-        with precise():
-            result = Loss(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
-        if not all(value >= 0 for value in result.values):
-            raise ValueError(f"{other} is more than {self}")
-        return result
-
-    def fits(self, capacity: Loss) -> bool:
-        """Whether every component is at most the capacity's. No tolerance."""
-        pairs = zip(self.values, capacity.values, strict=True)
-        return all(value <= limit for value, limit in pairs)
-
-    def is_zero(self) -> bool:
-        return all(value == 0 for value in self.values)
-
-    def to_json(self) -> list[str]:
-        return [decimal_text(value) for value in self.values]
-
-
-class PrivacyFilter(ABC):
-    """One dataset's filter: its (epsilon, delta), its capacity, and what an event is charged.
-
-    Args:
-      epsilon: Budget, > 0, a multiple of 1e-9.
-      delta: In (0, 1).
-    """
-
-    kind: FilterKind
-    units: tuple[str, ...]
-
-    def __init__(self, epsilon: Decimal, delta: Decimal) -> None:
-        if not (epsilon.is_finite() and 0 < epsilon <= MAX_EPSILON):
-            raise InvalidFilter(f"epsilon {epsilon} must be above 0 and at most {MAX_EPSILON}")
-        if on_grid(epsilon) != epsilon:
-            raise InvalidFilter(f"epsilon {epsilon} must be a multiple of 1e-9")
-        if not (delta.is_finite() and Decimal("1e-30") <= delta < 1):
-            raise InvalidFilter(f"delta {delta} must be at least 1e-30 and below 1")
-        self.epsilon = epsilon
-        self.delta = delta
-
-    @property
-    @abstractmethod
-    def capacity(self) -> Loss:
-        """The largest total loss that keeps (epsilon, delta); rounded down."""
-
-    @abstractmethod
-    def charge(self, event: Event) -> Loss:
-        """What `event` costs, rounded up.
-
-        Raises:
-          UnboundedLoss: If it has no finite cost.
-        """
-
-    @abstractmethod
-    def epsilon_of(self, total: Loss) -> Decimal:
-        """The epsilon that holds at the dataset's delta for a total loss; rounded up."""
-
-    @abstractmethod
-    def parameters(self) -> dict[str, Any]:
-        """What fixes this filter besides (epsilon, delta)."""
-
-    @property
-    def zero(self) -> Loss:
-        return Loss(tuple(Decimal(0) for _ in self.units))
-
-    def admits(self, total: Loss) -> bool:
-        """Whether a total loss keeps the budget."""
-        return total.fits(self.capacity)
-
-    def with_epsilon(self, epsilon: Decimal) -> PrivacyFilter:
-        """The same filter after a grant."""
-        return make_filter(self.kind, epsilon, self.delta, **self.parameters())
-
-    def parse_loss(self, document: Any) -> Loss:
-        """Decodes `Loss.to_json`, refusing anything that is not a finite loss in canonical form."""
-        if not (isinstance(document, list) and len(document) == len(self.units)):
-            raise ValueError(f"a loss of filter {self.kind} has the units {self.units}")
-        values = []
-        for text in document:
-            value = Decimal(text) if isinstance(text, str) else Decimal("nan")
-            if not (value.is_finite() and value >= 0 and decimal_text(value) == text):
-                raise ValueError(f"{text!r} is not a canonical loss")
-            values.append(value)
-        return Loss(tuple(values))
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "epsilon": decimal_text(self.epsilon),
-            "delta": decimal_text(self.delta),
-            **self.parameters(),
-        }
+MAX_REQUESTS = 1_000_000
 
 
 class RdpFilter(PrivacyFilter):
-    """Renyi DP at one integer order, fixed at registration.
+    """Renyi DP at one order, fixed at registration.
 
-    The order is an integer so that charges are a finite sum, exact in decimals and independent of
-    any library's series for fractional orders. `budget plan` shows what each order admits.
+    Theorem: Feldman and Zrnic, "Individual Privacy Accounting via a Renyi Filter", NeurIPS 2021,
+    Theorem 4.3. If every mechanism, given all earlier outputs, is (a, rho_t)-Renyi DP, where rho_t
+    may itself be chosen from those outputs, and the process stops before the sum of rho_t exceeds
+    B, the whole is (a, B)-Renyi DP. Then it is (epsilon, delta)-DP with
+    epsilon = B + ln(1 - 1/a) - ln(a delta) / (a - 1): Canonne, Kamath and Steinke, "The Discrete
+    Gaussian for Differential Privacy", NeurIPS 2020, Proposition 12. Assumption: the order is fixed
+    before the first request.
+
+    Args:
+      epsilon, delta: The budget.
+      order: An integer in 2..256, or a `Decimal` of at most two places between 2 and 32, or its
+        text. Charges at integers are exact before rounding; in between they are a proved upper
+        bound (`sytff_policy.privacy.exact`). `budget plan` shows what each order admits.
     """
 
     kind = "rdp"
     units = ("rdp",)
 
-    def __init__(self, epsilon: Decimal, delta: Decimal, order: int) -> None:
+    def __init__(self, epsilon: Decimal, delta: Decimal, order: int | Decimal | str) -> None:
         super().__init__(epsilon, delta)
-        if not (isinstance(order, int) and not isinstance(order, bool) and 2 <= order <= MAX_ORDER):
-            raise InvalidFilter(f"order {order!r} must be an integer in 2..{MAX_ORDER}")
-        self.order = order
-        if not self.capacity.values[0] > 0:
+        self.order = _order(order)
+        if not self.epsilon - self._constant > 0:
             raise InvalidFilter(
                 f"order {order} admits nothing at epsilon {epsilon} and delta {delta}: the "
                 f"conversion alone costs {self._constant}"
@@ -183,26 +98,28 @@ class RdpFilter(PrivacyFilter):
     def capacity(self) -> Loss:
         return Loss((self.epsilon - self._constant,))
 
-    def charge(self, event: Event) -> Loss:
-        with precise():
-            total = sum(
-                (part.count * _rdp(part, self.order) for part in parts(event) if part.count),
-                Decimal(0),
-            )
-        return Loss((round_up(total),))
+    def _charge(self, live: tuple[Repeated, ...]) -> Loss:
+        return Loss((round_up(rdp_of(live, self.order)),))
 
     def epsilon_of(self, total: Loss) -> Decimal:
         return Decimal(0) if total.is_zero() else max(total.values[0] + self._constant, Decimal(0))
 
     def parameters(self) -> dict[str, Any]:
-        return {"order": self.order}
+        exact_order = self.order if isinstance(self.order, int) else decimal_text(self.order)
+        return {"order": exact_order}
 
 
 class ZcdpFilter(PrivacyFilter):
     """Sums of zCDP's rho. Without a gain from sampling: rho of a round is 1 / (2 z^2).
 
-    Poisson sampling never increases a Renyi divergence, so that is valid for sampled rounds too;
-    it is the filter for large noise and full participation.
+    Theorem: Feldman and Zrnic 2021, Remark 4.4 (the filter of Theorem 4.3 at all orders at once,
+    because rho-zCDP is (a, a rho)-Renyi DP for every a > 1); also Whitehouse et al.,
+    "Fully-Adaptive Composition in Differential Privacy", ICML 2023. The bound B on rho is then
+    (a, a B)-Renyi DP at every order, so the conversion may choose the best of them. The Gaussian
+    mechanism is 1/(2 z^2)-zCDP: Bun and Steinke 2016, Proposition 6.
+
+    Poisson sampling never increases a Renyi divergence (it is quasi-convex), so that rho is valid
+    for sampled rounds too; it is the filter for large noise and full participation.
     """
 
     kind = "zcdp"
@@ -216,9 +133,9 @@ class ZcdpFilter(PrivacyFilter):
             raise InvalidFilter(f"zcdp admits nothing at epsilon {self.epsilon}")
         return Loss((round_down(best),))
 
-    def charge(self, event: Event) -> Loss:
+    def _charge(self, live: tuple[Repeated, ...]) -> Loss:
         with precise():
-            total = sum((part.count * _rho(part) for part in parts(event)), Decimal(0))
+            total = sum((part.count * _rho(part) for part in live), Decimal(0))
         return Loss((round_up(total),))
 
     def epsilon_of(self, total: Loss) -> Decimal:
@@ -236,22 +153,35 @@ class ZcdpFilter(PrivacyFilter):
 class SumFilter(PrivacyFilter):
     """Each request certified on its own at delta / requests; epsilons and deltas are added.
 
-    The certificate is the Renyi bound at the best order for that request: choosing the order per
-    request is sound here, because a request's parameters are frozen before it runs and its
-    certificate is a plain (epsilon_i, delta_i) statement.
+    Theorem: basic composition with parameters chosen adaptively: Rogers, Roth, Ullman and Vadhan,
+    "Privacy Odometers and Filters", NeurIPS 2016, and Whitehouse et al. 2023, where
+    sum epsilon_i <= epsilon and sum delta_i <= delta is a valid filter for adaptively chosen
+    (epsilon_i, delta_i). Assumption: a request's parameters are frozen before it runs, so that its
+    certificate is a plain (epsilon_i, delta_i) statement (`sytff_policy.privacy.certificate`).
 
     Args:
+      epsilon, delta: The budget.
       requests: How many requests the budget's delta is shared over, >= 1.
+      certificate: The method that certifies, by its versioned name.
     """
 
     kind = "sum"
     units = ("epsilon", "requests")
 
-    def __init__(self, epsilon: Decimal, delta: Decimal, requests: int) -> None:
+    def __init__(
+        self, epsilon: Decimal, delta: Decimal, requests: int, certificate: str = CERTIFICATE
+    ) -> None:
         super().__init__(epsilon, delta)
-        if not (isinstance(requests, int) and 1 <= requests <= 1_000_000):
-            raise InvalidFilter(f"requests {requests!r} must be an integer in 1..1000000")
+        if not (
+            isinstance(requests, int)
+            and not isinstance(requests, bool)
+            and 1 <= requests <= MAX_REQUESTS
+        ):
+            raise InvalidFilter(f"requests {requests!r} must be an integer in 1..{MAX_REQUESTS}")
+        if certificate != CERTIFICATE:
+            raise InvalidFilter(f"certificate {certificate!r} is unknown; known: {CERTIFICATE}")
         self.requests = requests
+        self.certificate = certificate
 
     @property
     def request_delta(self) -> Decimal:
@@ -263,17 +193,18 @@ class SumFilter(PrivacyFilter):
     def capacity(self) -> Loss:
         return Loss((self.epsilon, Decimal(self.requests)))
 
-    def charge(self, event: Event) -> Loss:
-        live = tuple(part for part in parts(event) if part.count)
-        if not live:
-            return self.zero
+    def _charge(self, live: tuple[Repeated, ...]) -> Loss:
         return Loss((certified_epsilon(live, self.request_delta), Decimal(1)))
+
+    def quick_charge(self, event: Event) -> Loss:
+        live = tuple(part for part in parts_of(event, self.kind) if part.count)
+        return Loss((renyi_epsilon(live, self.request_delta), Decimal(1))) if live else self.zero
 
     def epsilon_of(self, total: Loss) -> Decimal:
         return total.values[0]
 
     def parameters(self) -> dict[str, Any]:
-        return {"requests": self.requests}
+        return {"requests": self.requests, "certificate": self.certificate}
 
 
 def make_filter(kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any) -> PrivacyFilter:
@@ -283,12 +214,14 @@ def make_filter(kind: str, epsilon: Decimal, delta: Decimal, **parameters: Any) 
       InvalidFilter: For an unknown kind or parameters.
     """
     kinds = {"rdp": RdpFilter, "zcdp": ZcdpFilter, "sum": SumFilter}
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InvalidFilter(f"unknown filter {kind!r}; known: {', '.join(kinds)}")
     try:
         made: PrivacyFilter = kinds[kind](epsilon, delta, **parameters)
-    except TypeError as error:
-        raise InvalidFilter(f"filter {kind}: {error}") from None
+    except TypeError:
+        raise InvalidFilter(
+            f"filter {kind} does not take the parameters {', '.join(sorted(parameters)) or 'none'}"
+        ) from None
     made.capacity  # noqa: B018  (raises when the filter can admit nothing)
     return made
 
@@ -299,37 +232,46 @@ def filter_from_json(document: Any) -> PrivacyFilter:
         raise InvalidFilter("a filter is a JSON object")
     rest = dict(document)
     try:
-        kind, epsilon, delta = rest.pop("kind"), rest.pop("epsilon"), rest.pop("delta")
-        return make_filter(kind, Decimal(epsilon), Decimal(delta), **rest)
-    except (KeyError, ArithmeticError) as error:
-        raise InvalidFilter(f"malformed filter: {error!r}") from None
+        kind, relation = rest.pop("kind"), rest.pop("neighbouring_relation")
+        epsilon, delta = (canonical_decimal(key, rest.pop(key)) for key in ("epsilon", "delta"))
+    except KeyError as error:
+        raise InvalidFilter(f"a filter without {error}") from None
+    if relation != NEIGHBOURING_RELATION:
+        raise InvalidFilter(
+            f"neighbouring relation {relation!r} is unknown; known: {NEIGHBOURING_RELATION}"
+        )
+    made = make_filter(kind, epsilon, delta, **rest)
+    if made.to_json() != document:
+        raise InvalidFilter("a filter has exactly one spelling, and this is another")
+    return made
 
 
-@lru_cache(maxsize=1024)
-def certified_epsilon(live: tuple[Repeated, ...], delta: Decimal) -> Decimal:
-    """Epsilon of fixed mechanisms at `delta`: the least Renyi bound over integer orders."""
-    best: Decimal | None = None
-    for order in (*range(2, 33), 40, 48, 64, 96, 128, 192, 256):
-        with precise():
-            total = sum((part.count * _rdp(part, order) for part in live), Decimal(0))
-            value = max(total + conversion_constant(Decimal(order), delta), Decimal(0))
-        best = value if best is None else min(best, value)
-    if best is None:
-        raise UnboundedLoss("no order bounds this event")
-    return round_up(best)
-
-
-def _rdp(part: Repeated, order: int) -> Decimal:
-    event = part.event
-    if isinstance(event, PoissonSampled):
-        noise = event.event.noise_multiplier
-        return sampled_gaussian_rdp(event.clients, event.population, noise, order)
-    return sampled_gaussian_rdp(1, 1, event.noise_multiplier, order)
+def _order(value: int | Decimal | str) -> int | Decimal:
+    order: int | Decimal
+    if isinstance(value, str):
+        order = canonical_decimal("order", value)
+    elif isinstance(value, Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
+        order = value
+    else:
+        raise InvalidFilter(f"order {value!r} must be an integer or an exact decimal")
+    if isinstance(order, Decimal):
+        if not (order.is_finite() and 2 <= order <= MAX_ORDER):
+            raise InvalidFilter(f"order {value} must be in 2..{MAX_ORDER}")
+        if order == order.to_integral_value():
+            order = int(order)
+        elif not (
+            order < MAX_FRACTIONAL_ORDER and order * 100 == (order * 100).to_integral_value()
+        ):
+            raise InvalidFilter(
+                f"order {value} must be an integer, or have two decimals below "
+                f"{MAX_FRACTIONAL_ORDER}"
+            )
+    if not 2 <= order <= MAX_ORDER:
+        raise InvalidFilter(f"order {value} must be in 2..{MAX_ORDER}")
+    return order
 
 
 def _rho(part: Repeated) -> Decimal:
-    if not part.count:
-        return Decimal(0)
     inner: Gaussian = part.event.event if isinstance(part.event, PoissonSampled) else part.event
     if inner.noise_multiplier == 0:
         raise UnboundedLoss("no noise")

@@ -132,7 +132,7 @@ def test_a_locked_ledger_is_no_forged_one(
 @pytest.mark.parametrize(
     ("statement", "position"),
     [
-        ('UPDATE entries SET leaf = replace(leaf, \'"epsilon":"8"\', \'"epsilon":"9"\')', "1"),
+        ('UPDATE entries SET leaf = replace(leaf, \'"epsilon":"8"\', \'"epsilon":"9"\')', "2"),
         ("UPDATE entries SET hash = replace(hash, 'sha256:', 'sha256:0') WHERE seq = 2", "2"),
         ("UPDATE entries SET leaf = 'no JSON' WHERE seq = 1", "1"),
         ("UPDATE entries SET leaf = '{\"kind\":5}' WHERE seq = 1", "1"),
@@ -173,10 +173,10 @@ def test_an_emptied_log_does_not_verify(sytff: Sytff, node: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE datasets SET spent = '[\"1\"]'",
-        "UPDATE datasets SET filter = replace(filter, '\"8\"', '\"80\"')",
-        "UPDATE datasets SET filter = '{}'",
-        "UPDATE datasets SET spent = 'no JSON'",
+        "UPDATE budgets SET spent = '[\"1\"]'",
+        "UPDATE budgets SET filter = replace(filter, '\"8\"', '\"80\"')",
+        "UPDATE budgets SET filter = '{}'",
+        "UPDATE budgets SET spent = 'no JSON'",
         "DELETE FROM datasets",
     ],
 )
@@ -272,9 +272,15 @@ def test_a_node_that_may_not_be_written_says_so(sytff: Sytff, node: Path, read_o
     for arguments in (
         ("dataset", "list"),
         ("budget", "grant", "registry", "--epsilon", "1"),
-        ("ledger", "verify"),
-        ("ledger", "export"),
     ):
         said = sytff.refused(*arguments, "--home", read_only, code=1)
         assert "readonly" in said or "ermission denied" in said
     assert "DIR: cannot be made: Permission denied" in sytff.refused("init", read_only / "new")
+
+
+def test_an_auditor_needs_no_right_to_write(sytff: Sytff, node: Path, read_only: Path) -> None:
+    home = ("--home", read_only)
+    assert sytff.json("ledger", "verify", *home)["verified"]
+    assert sytff.json("ledger", "list", *home) == sytff.json("ledger", "export", *home)
+    assert sytff.json("ledger", "show", "0", *home)["leaf"]["kind"] == "genesis"
+    assert len(sytff.json("keys", "show", *home)["keys"]) == 1

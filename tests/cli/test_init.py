@@ -20,7 +20,8 @@ def test_a_new_node_says_what_comes_next(sytff: Sytff) -> None:
 
 def test_the_document_names_folder_and_node(sytff: Sytff) -> None:
     document = sytff.json("init", "node")
-    assert set(document) == {"home", "node_id"}
+    assert set(document) == {"home", "node_id", "key"}
+    assert sytff.json("keys", "show", "--home", "node") == {"keys": [document["key"]]}
     assert document["home"] == "node"
     genesis = sytff.json("ledger", "show", "0", "--home", "node")
     assert genesis["leaf"]["body"]["node_id"] == document["node_id"]

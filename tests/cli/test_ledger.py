@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sytff_policy.cli.ledger import KINDS
+from sytff_policy.cli.selecting import KINDS
 from sytff_policy.home import Home
-from sytff_policy.ledger.verify import _Replay
+from sytff_policy.ledger.verify.replay import Replay
 from tests.cli.command import Sytff
 from tests.cli.conftest import write_request
 from tests.support import ALICE, BOB, ask
+
+DIGEST = "sha256:" + "1" * 64
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def history(node: Path) -> Path:
             home.ledger.settle(run_id, status=status, code="" if evaluated else "run.died")
             if evaluated:
                 home.ledger.release(
-                    run_id, {"weights.safetensors": "sha256:0", "metrics.json": "x"}
+                    run_id, dict.fromkeys(("weights.safetensors", "metrics.json"), DIGEST)
                 )
         home.grant("registry", home.ledger.dataset("registry").filter.epsilon, by="owner")
     return node
@@ -39,13 +41,14 @@ def kinds(document: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:
 
 
 def test_the_kinds_are_those_that_the_verifier_knows() -> None:
-    assert set(KINDS) == set(_Replay()._kinds)
+    assert set(KINDS) == set(Replay()._kinds)
 
 
 def test_a_list_is_in_order_and_one_line_each(sytff: Sytff, history: Path) -> None:
     document = sytff.json("ledger", "list")
     assert kinds(document) == [
-        *("genesis", "dataset.registered", "policy.activated", "decision"),
+        *("genesis", "key.activated", "dataset.registered", "policy.activated"),
+        *("node.policy", "decision"),
         *("decision", "reservation", "progress", "settlement", "release"),
         *("decision", "reservation", "progress", "settlement"),
         *("decision", "reservation", "progress", "settlement"),
@@ -94,7 +97,7 @@ def test_filters(arguments: list[str], expected: list[str], sytff: Sytff, histor
 
 
 def test_wrong_filters_are_named(sytff: Sytff, history: Path) -> None:
-    assert "accepted: genesis, dataset.registered" in sytff.refused(
+    assert "accepted: genesis, key.activated" in sytff.refused(
         "ledger", "list", "--kind", "decisions"
     )
     assert "there is: registry" in sytff.refused("ledger", "list", "--dataset", "nope")
@@ -102,11 +105,11 @@ def test_wrong_filters_are_named(sytff: Sytff, history: Path) -> None:
 
 def test_show_by_number_decision_and_run(sytff: Sytff, history: Path) -> None:
     everything = sytff.json("ledger", "list")["entries"]
-    assert sytff.json("ledger", "show", "4") == everything[4]
-    decision = everything[4]["leaf"]["body"]["decision_id"]
-    assert sytff.json("ledger", "show", decision) == everything[4]
-    run = everything[5]["leaf"]["body"]["run_id"]
-    assert sytff.json("ledger", "show", run) == {"entries": everything[5:9]}
+    assert sytff.json("ledger", "show", "6") == everything[6]
+    decision = everything[6]["leaf"]["body"]["decision_id"]
+    assert sytff.json("ledger", "show", decision) == everything[6]
+    run = everything[7]["leaf"]["body"]["run_id"]
+    assert sytff.json("ledger", "show", run) == {"entries": everything[7:11]}
     text = sytff("ledger", "show", run).out
     assert "reservation" in text.splitlines()[0]
     assert '"charge"' in text
@@ -124,15 +127,15 @@ def test_verify_of_a_sound_ledger(sytff: Sytff, history: Path) -> None:
     document = sytff.json("ledger", "verify")
     assert set(document) >= {"verified", "entries", "head", "faults", "budgets"}
     assert (document["verified"], document["faults"]) == (True, [])
-    assert document["head"] == sytff.json("ledger", "show", "17")["hash"]
-    assert sytff("ledger", "verify").out.startswith("Verified: 18 entries, head sha256:")
+    assert document["head"] == sytff.json("ledger", "show", "19")["hash"]
+    assert sytff("ledger", "verify").out.startswith("Verified: 20 entries, head sha256:")
 
 
 def test_an_export_verifies_without_the_node(
     sytff: Sytff, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = sytff.json("ledger", "export", "export.jsonl")
-    assert document == {"file": "export.jsonl", "entries": 18}
+    assert document == {"file": "export.jsonl", "entries": 20}
     own = sytff.json("ledger", "verify")
     monkeypatch.delenv("SYTFF_HOME")
     assert sytff.json("ledger", "verify", "export.jsonl") == own
@@ -164,7 +167,7 @@ def test_an_export_that_fails_leaves_no_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sytff_policy.ledger.Ledger.export", full)
+    monkeypatch.setattr("sytff_policy.ledger.view.LedgerView.export", full)
     assert sytff.refused("ledger", "export", "export.jsonl", code=1) == "No space left on device\n"
     assert not Path("export.jsonl").exists()
 
@@ -199,11 +202,12 @@ def test_what_is_no_export_does_not_verify(content: bytes, code: str, sytff: Syt
 def test_an_altered_export_is_refused_at_the_altered_entry(sytff: Sytff, history: Path) -> None:
     sytff.json("ledger", "export", "export.jsonl")
     lines = Path("export.jsonl").read_text().splitlines()
-    lines[5] = lines[5].replace('"rounds":5', '"rounds":4').replace('"count":5', '"count":4')
+    lines[7] = lines[7].replace('"rounds":5', '"rounds":4').replace('"count":5', '"count":4')
     Path("export.jsonl").write_text("\n".join(lines))
     result = sytff("ledger", "verify", "export.jsonl")
     assert result.code == 5
-    assert "\n  entry 5: " in result.out
+    assert "\nfirst fault: entry 7: " in result.out
+    assert "\n  entry 7: " in result.out
     assert "[verify.hash]" in result.out
 
 

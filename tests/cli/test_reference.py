@@ -11,7 +11,7 @@ import pytest
 
 import sytff_policy.cli
 from sytff_policy.cli.common import Exit
-from sytff_policy.cli.ledger import KINDS
+from sytff_policy.cli.selecting import KINDS
 from sytff_policy.datasets import schema_from_flags
 from tests.cli.command import LEAVES, Sytff, leaves
 from tests.cli.conftest import write_request
@@ -23,7 +23,7 @@ COMMON = {"--help", "--home", "--json"}
 
 def sections() -> dict[str, str]:
     """The text under each command's heading, by the command's words."""
-    parts = re.split(r"^### `sytff ([a-z ]+)`\n", PAGE, flags=re.MULTILINE)
+    parts = re.split(r"^### `sytff ([a-z -]+)`\n", PAGE, flags=re.MULTILINE)
     texts = [re.split(r"^##? ", text, flags=re.MULTILINE)[0] for text in parts[2::2]]
     return dict(zip(parts[1::2], texts, strict=True))
 
@@ -118,7 +118,13 @@ PRINTING = {
     "policy check": ["policy", "check", "starter"],
     "policy activate": ["policy", "activate", "registry", "starter"],
     "request check": ["request", "check", "request.json"],
+    "dataset cap": ["dataset", "cap", "registry", "--researcher", "*", "--epsilon", "5"],
     "ledger list": ["ledger", "list"],
+    "ledger checkpoint": ["ledger", "checkpoint"],
+    "ledger report": ["ledger", "report", "page.html"],
+    "ledger upgrade": ["ledger", "upgrade"],
+    "keys show": ["keys", "show"],
+    "keys rotate": ["keys", "rotate"],
     "ledger verify": ["ledger", "verify"],
     "ledger export": ["ledger", "export", "export.jsonl"],
 }

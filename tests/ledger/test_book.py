@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
@@ -163,16 +162,35 @@ def test_a_grant_adds(ledger: Ledger) -> None:
     assert after.remaining == before.remaining + 2
 
 
-def test_the_database_refuses_to_change_or_delete_an_entry(ledger: Ledger, tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "ledger.db")
+REFUSED = {
+    "sqlite": [
+        "INSERT OR REPLACE INTO entries (seq, hash, leaf, kind) VALUES (0, 'x', 'x', 'x')",
+    ],
+    "postgresql": [
+        "TRUNCATE entries",
+        "TRUNCATE entries CASCADE",
+        "INSERT INTO entries (seq, hash, leaf, kind) VALUES (0, 'x', 'x', 'x') "
+        "ON CONFLICT (seq) DO UPDATE SET leaf = 'x'",
+    ],
+}
+
+
+def test_the_database_refuses_to_change_or_delete_an_entry(ledger: Ledger) -> None:
+    name = "sqlite" if ledger.store.is_sqlite else "postgresql"
+    before = [entry.hash for entry in ledger.entries()]
     for statement in (
         "UPDATE entries SET leaf = 'x' WHERE seq = 0",
+        "UPDATE entries SET kind = 'x'",
         "DELETE FROM entries WHERE seq = 0",
-        "INSERT OR REPLACE INTO entries (seq, hash, leaf, kind) VALUES (0, 'x', 'x', 'x')",
+        "DELETE FROM entries",
+        *REFUSED[name],
     ):
-        with pytest.raises(sqlite3.DatabaseError, match="append-only"):
-            connection.execute(statement)
-    connection.close()
+        with (
+            pytest.raises(LedgerUnavailable, match="append-only"),
+            ledger.store.write() as connection,
+        ):
+            connection.exec_driver_sql(statement)
+    assert [entry.hash for entry in ledger.entries()] == before
     assert ledger.verify().ok
 
 
@@ -187,8 +205,8 @@ def test_no_ledger_is_not_an_empty_ledger(tmp_path: Path) -> None:
         Ledger.open(tmp_path / "garbage.db")
 
 
-def _hammer(path: str, name: str, attempts: int) -> int:
-    ledger = Ledger.open(Path(path))
+def _hammer(where: str, name: str, attempts: int) -> int:
+    ledger = Ledger.open(where)
     reserved = 0
     for _ in range(attempts):
         try:
@@ -211,13 +229,11 @@ def _hammer(path: str, name: str, attempts: int) -> int:
 
 
 @pytest.mark.slow
-def test_concurrent_requests_cannot_overspend(ledger: Ledger, tmp_path: Path) -> None:
+def test_concurrent_requests_cannot_overspend(ledger: Ledger, where: str) -> None:
     """Four processes reserve as fast as they can from a budget that is too small for all."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(4) as pool:
-        counts = pool.starmap(
-            _hammer, [(str(tmp_path / "ledger.db"), f"user{i}", 60) for i in range(4)]
-        )
+        counts = pool.starmap(_hammer, [(where, f"user{i}", 60) for i in range(4)])
     record = ledger.dataset("registry")
     assert record.filter.admits(record.used)
     assert not record.filter.admits(record.used + record.filter.charge(RUN.event()))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sytff_policy.canonical import canonical_bytes
 from sytff_policy.ledger import Ledger
 from sytff_policy.ledger.log import leaf_hash
-from sytff_policy.ledger.verify import _canonical, verify_export
+from sytff_policy.ledger.verify import verify_export
+from sytff_policy.ledger.verify.canonical import canonical_text
 from sytff_policy.privacy import RunMechanism, make_filter
 from tests.ledger.helpers import finish, reserve
 
@@ -80,15 +81,15 @@ def test_nothing_does_not_verify() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"null", b"[1]", b"\xff\xfe", b'{"hash":1}'])
-def test_garbage_does_not_verify(ledger: Ledger, garbage: bytes) -> None:
-    content = lines(history(ledger))
+def test_garbage_does_not_verify(sqlite_ledger: Ledger, garbage: bytes) -> None:
+    content = lines(history(sqlite_ledger))
     content[4] = garbage
     report = verify_export(content)
     assert report.faults[0].seq == 4
 
 
-def test_every_changed_byte_is_found(ledger: Ledger) -> None:
-    content = b"\n".join(lines(history(ledger)))
+def test_every_changed_byte_is_found(sqlite_ledger: Ledger) -> None:
+    content = b"\n".join(lines(history(sqlite_ledger)))
     for position in range(0, len(content), 499):
         altered = bytearray(content)
         altered[position] ^= 1
@@ -164,8 +165,8 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_with_all_hashes_made_anew_is_found(ledger: Ledger, name: str) -> None:
-    entries = history(ledger)
+def test_a_forgery_with_all_hashes_made_anew_is_found(sqlite_ledger: Ledger, name: str) -> None:
+    entries = history(sqlite_ledger)
     FORGERIES[name](entries)
     rehash(entries)
     assert not verify_export(lines(entries)).ok
@@ -181,8 +182,8 @@ CONSISTENT = {
 
 
 @pytest.mark.parametrize("name", CONSISTENT)
-def test_a_consistent_forgery_changes_the_head(ledger: Ledger, name: str) -> None:
-    entries = history(ledger)
+def test_a_consistent_forgery_changes_the_head(sqlite_ledger: Ledger, name: str) -> None:
+    entries = history(sqlite_ledger)
     head = verify_export(lines(entries)).head
     CONSISTENT[name](entries)
     assert not verify_export(lines(entries)).ok
@@ -191,16 +192,16 @@ def test_a_consistent_forgery_changes_the_head(ledger: Ledger, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_clumsy_forgery_is_found_where_it_is(ledger: Ledger, name: str) -> None:
-    entries = history(ledger)
+def test_a_clumsy_forgery_is_found_where_it_is(sqlite_ledger: Ledger, name: str) -> None:
+    entries = history(sqlite_ledger)
     place = FORGERIES[name](entries)
     faults = verify_export(lines(entries)).faults
     assert faults
     assert faults[0].seq == place
 
 
-def test_reordered_entries_are_found(ledger: Ledger) -> None:
-    entries = history(ledger)
+def test_reordered_entries_are_found(sqlite_ledger: Ledger) -> None:
+    entries = history(sqlite_ledger)
     entries[3], entries[4] = entries[4], entries[3]
     assert verify_export(lines(entries)).faults[0].seq == 3
 
@@ -208,7 +209,7 @@ def test_reordered_entries_are_found(ledger: Ledger) -> None:
 def test_a_book_that_is_not_the_entries_is_found(ledger: Ledger) -> None:
     history(ledger)
     with ledger.store.write() as connection:
-        connection.exec_driver_sql("UPDATE datasets SET spent = '[\"0\"]' WHERE name = 'registry'")
+        connection.exec_driver_sql("UPDATE budgets SET spent = '[\"0\"]' WHERE name = 'registry'")
     report = ledger.verify()
     assert [fault.code for fault in report.faults] == ["verify.book"]
 
@@ -227,7 +228,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_the_verifiers_canonical_form_is_the_writers(document: Any) -> None:
     """Two implementations of RFC 8785, which share no code."""
-    assert _canonical(document).encode() == canonical_bytes(document)
+    assert canonical_text(document).encode() == canonical_bytes(document)
 
 
 def test_golden_leaf() -> None:

@@ -177,7 +177,7 @@ GOLDEN_CHARGES: dict[str, list[str]] = {
     "rdp{'order': 4}": ["0.097641238"],
     "rdp{'order': 32}": ["826.599210218"],
     "zcdp{}": ["41.34231405"],
-    "sum{'requests': 10}": ["1.33129127", "1"],
+    "sum{'requests': 10, 'certificate': 'pld-1'}": ["0.966147013", "1"],
 }
 
 

@@ -7,11 +7,23 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = "accountant|audit|dataset|demo|home|input|ledger|model|policy|request|run|runtime|verify"
+FAMILIES = (
+    "accountant|audit|dataset|demo|home|input|key|ledger|model|policy|receipt|request|run|runtime|"
+    "verify|witness"
+)
 CODE = re.compile(rf"^({FAMILIES})\.[a-z_]+$")
-# Of the same shape, and no codes: kinds of entries and paths of request fields.
-OTHER = {"dataset.registered", "policy.activated", "model.parameters", "dataset.population"}
-FILES = (".db", ".json", ".key", ".py")
+# Of the same shape, and no codes: kinds of entries, paths of fields and names of files.
+OTHER = {
+    "dataset.key",
+    "dataset.population",
+    "dataset.registered",
+    "dataset.version",
+    "key.activated",
+    "ledger.keys",
+    "model.parameters",
+    "policy.activated",
+    "witness.http",
+}
 FILES = (".db", ".json", ".key", ".py")
 WITHOUT_FAMILY = {"internal", "interrupted", "io", "not_found", "usage"}
 
