@@ -125,7 +125,11 @@ class Home:
         self._node_parameters: dict[str, Any] = settings.get("node_policy", {})
         self.engine = EmbeddedEngine()
         self._bundles: dict[str, tuple[tuple[Any, ...], Bundle]] = {}
-        recover(self.ledger, self.runs_dir, keep=keep_runs)
+        try:
+            recover(self.ledger, self.runs_dir, keep=keep_runs)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, folder: Path, custody: dict[str, Any] | None = None) -> Home:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sytff_policy.cli.common import Exit, JsonOption, UnusedHomeOption, example, show
-from sytff_policy.errors import SytffError
+from sytff_policy.cli.common import JsonOption, UnusedHomeOption, example, show
+from sytff_policy.cli.errors import Exit
+from sytff_policy.errors import InvalidInput, SytffError
 from sytff_policy.runs.supervisor import require_runtime
 
 audit_app = typer.Typer(help="Test the engine's privacy claims by attack.")
@@ -55,6 +56,8 @@ def run(
     Exit code 1 if a claim is refuted. No dataset of a node is read and no budget is spent.
     """
     require_runtime()
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise InvalidInput("--plot", "is in a folder that does not exist", value=str(plot))
     findings = _findings(canaries, error)
     if plot is not None:
         plot.write_text(svg(findings), encoding="utf-8")

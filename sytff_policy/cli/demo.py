@@ -15,7 +15,8 @@ import typer
 from rich.rule import Rule
 from rich.text import Text
 
-from sytff_policy.cli.common import Exit, JsonOption, err, out, print_json
+from sytff_policy.cli.common import JsonOption, err, example, out, print_json
+from sytff_policy.cli.errors import Exit
 from sytff_policy.cli.planning import planned_filter
 from sytff_policy.cli.train import metrics_text, progress_bar
 from sytff_policy.datasets import schema_from_flags
@@ -72,20 +73,24 @@ class DemoFailed(SytffError):
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("demo")(demo)
+    app.command("demo", epilog=example("sytff demo", "sytff demo --home demo-node"))(demo)
 
 
 def demo(
     people: Annotated[int, typer.Option(help="How many people to make up.", min=1000)] = PEOPLE,
-    folder: Annotated[
-        Path | None, typer.Option("--dir", help="Where to leave the node. Default: a new folder.")
+    # Not from SYTFF_HOME, which names a node that is there already.
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="An empty or new folder for the node. Default: a temporary one."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show the whole story on synthetic people: a denial, a training, a budget, a ledger."""
     require_runtime()
     started = time.monotonic()
-    place = folder or Path(tempfile.mkdtemp(prefix="sytff-demo-"))
+    place = home or Path(tempfile.mkdtemp(prefix="sytff-demo-"))
     story = _Story(place, people, quiet=as_json)
     try:
         story.tell()
@@ -98,20 +103,18 @@ def demo(
         out.print(
             f"\nDone in {story.results['seconds']:.0f} s. The node is in {place}; look around:"
         )
-        out.print(f"  sytff ledger list --home {place / 'node'}", markup=False)
-        out.print(f"  sytff budget show registry --home {place / 'node'}", markup=False)
+        out.print(f"  sytff ledger list --home {place}", markup=False)
+        out.print(f"  sytff budget show registry --home {place}", markup=False)
     return Exit.DONE
 
 
 class _Story:
     def __init__(self, place: Path, people: int, *, quiet: bool) -> None:
-        self._place = place
         self._people = people
         self._quiet = quiet
         self._researcher = Researcher(id="researcher")
-        place.mkdir(parents=True, exist_ok=True)
-        self._home = Home.create(place / "node")
-        self.results: dict[str, Any] = {"folder": str(place)}
+        self._home = Home.create(place)
+        self.results: dict[str, Any] = {"home": str(place)}
 
     def close(self) -> None:
         self._home.close()
@@ -129,7 +132,10 @@ class _Story:
             "Made-up people, one to five yearly rows each. A person's rows are protected together; "
             "the budget is for all requests of all researchers, for good."
         )
-        data = self._place / "registry.csv"
+        with tempfile.TemporaryDirectory() as folder:
+            return self._register_made_up(Path(folder) / "registry.csv")
+
+    def _register_made_up(self, data: Path) -> float:
         write_demo_csv(data, people=self._people)
         workload = [RunMechanism(50, self._people // 10, self._people, Decimal(1), Decimal(5))]
         record = self._home.register(

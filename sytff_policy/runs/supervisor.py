@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from sytff_policy._model import parse
 from sytff_policy.canonical import digest_bytes
-from sytff_policy.errors import InvalidInputs, SytffError
-from sytff_policy.ledger import Ledger, RunRecord
-from sytff_policy.privacy import RunMechanism, exact
+from sytff_policy.ledger import Ledger
 from sytff_policy.runs.job import (
     CHECKPOINT_FILE,
     JOB_FILE,
@@ -43,124 +36,23 @@ from sytff_policy.runs.job import (
     RoundDone,
     TrainingJob,
 )
+from sytff_policy.runs.outcomes import (
+    FAILURES,
+    Limits,
+    NotResumable,
+    OnProgress,
+    Progress,
+    RunFailed,
+    RunResult,
+    RuntimeMissing,
+    require_runtime,
+)
 from sytff_policy.runs.pool import RunnerPool
 from sytff_policy.runs.process import Ended, RunnerProcess
+from sytff_policy.runs.resuming import lacks, resumable_job
 
 GRANT_SECONDS = 1.0
 GRANT_ROUNDS = 64
-
-
-class RunFailed(SytffError):
-    """A run ended without results.
-
-    Attributes:
-      code: Fixed code of what happened.
-      run_id: The run; the operator's log of it is in the node's `runs` folder.
-      rounds_spent: Rounds that stay charged.
-    """
-
-    def __init__(self, code: str, run_id: str, rounds_spent: int) -> None:
-        self.code = code
-        self.run_id = run_id
-        self.rounds_spent = rounds_spent
-        super().__init__(
-            f"run {run_id} ended without a result ({code}): {FAILURES.get(code, 'see the log')}. "
-            f"{rounds_spent} rounds may have drawn noise and stay charged; the rest is refunded"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "error": self.code,
-            "message": str(self),
-            "run_id": self.run_id,
-            "rounds_spent": self.rounds_spent,
-        }
-
-
-FAILURES = {
-    "run.failed": "training failed; the operator's log has the details",
-    "run.executed_event_mismatch": "less noise was executed than admitted; nothing is released",
-    "run.runtime_unavailable": "TFF's runtime did not start",
-    "run.isolation_unavailable": "this machine gives TFF's worker no private network",
-    "run.dataset_unreadable": "the stored dataset cannot be read",
-    "run.result_not_finite": "the weights diverged; lower the learning rates",
-    "run.timeout": "it took longer than its time limit; raise `timeout` or ask for fewer rounds",
-    "run.memory_limit": "it took more memory than its limit; ask for a smaller model or cohort",
-    "run.checkpoint_unreadable": "its checkpoint is missing parts or is of another run",
-    "run.cancelled": "it was cancelled",
-    "run.died": "the runner process died",
-    "run.interrupted": "the node stopped while it ran",
-    "run.malformed_result": "the runner's results are not what was admitted; nothing is released",
-}
-
-
-class NotResumable(SytffError):
-    """A run that cannot go on. Nothing was changed."""
-
-    code = "run.not_resumable"
-
-
-class RuntimeMissing(SytffError):
-    """TensorFlow Federated is not installed here; nothing was reserved."""
-
-    code = "runtime.missing"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; no private number in it.
-
-    Attributes:
-      stage: `starting`, `training` or `evaluating`.
-      rounds_done: Completed rounds.
-      rounds: All rounds.
-      rounds_per_second: Since the first round; 0 before it is known.
-      seconds_left: Estimate for the remaining rounds; None before it is known.
-    """
-
-    stage: str
-    rounds_done: int
-    rounds: int
-    rounds_per_second: float
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a completed run released.
-
-    Attributes:
-      run_id: The run.
-      weights: Trained weights by name (`layer/kernel`).
-      metrics: Noised metrics.
-      folder: Where `weights.safetensors` and `metrics.json` lie in the node.
-      digests: Their digests, as released in the ledger.
-      rounds_trained: Rounds whose updates are in the weights. All of them, unless the run was
-        resumed: rounds after the checkpoint that it went on from are spent, but lost.
-    """
-
-    run_id: str
-    weights: dict[str, npt.NDArray[Any]]
-    metrics: dict[str, float]
-    folder: Path
-    digests: dict[str, str]
-    rounds_trained: int
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def require_runtime() -> None:
-    """Refuses before anything is reserved when there is nothing to train with.
-
-    Raises:
-      RuntimeMissing: If TFF is not installed in this environment.
-    """
-    if importlib.util.find_spec("tensorflow_federated") is None:
-        raise RuntimeMissing(
-            "tensorflow-federated is not installed in this Python environment, so nothing can be "
-            "trained here. Install the `node` environment (see the README), on Python 3.11"
-        )
 
 
 @contextlib.contextmanager
@@ -178,22 +70,6 @@ def claimed(runs_dir: Path, run_id: str) -> Iterator[Path]:
         finally:
             if not (folder / JOB_FILE).exists():
                 shutil.rmtree(folder)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may take.
-
-    Attributes:
-      seconds: Wall-clock time for the whole run.
-      memory: Resident bytes of the runner and its worker together; None: no limit.
-      attempts: Runner processes. If one dies and others are left, the run goes on from its last
-        checkpoint, within the same reservation.
-    """
-
-    seconds: float
-    memory: int | None = None
-    attempts: int = 1
 
 
 def supervise(
@@ -267,7 +143,7 @@ def resume(
         raise NotResumable(f"run {run_id} left no job to go on with")
     try:
         with _locked(folder):
-            job = _resumable_job(ledger, run, folder)
+            job = resumable_job(ledger, run, folder)
             return supervise(ledger, job, folder, limits=limits, on_progress=on_progress, pool=pool)
     except _Busy:
         raise NotResumable(f"run {run_id} is being executed") from None
@@ -347,7 +223,7 @@ class _Attempt:
 
     def may_go_on(self) -> bool:
         """Whether another attempt can finish the run within its reservation."""
-        return _lacks(self._ledger.run(self._job.run_id), self._folder) is None
+        return lacks(self._ledger.run(self._job.run_id), self._folder) is None
 
     def _assigned(self, assignment: Assignment) -> RunnerProcess:
         if self._pool is not None:
@@ -452,40 +328,6 @@ def _load(job: TrainingJob, out_dir: Path, done: Done) -> RunResult:
     return RunResult(job.run_id, weights, metrics, out_dir, digests, done.rounds_trained)
 
 
-def _lacks(run: RunRecord, folder: Path) -> str | None:
-    """Why a reserved run cannot be resumed; None if it can."""
-    if run.state != "reserved":
-        return f"is {run.state} already"
-    if run.evaluation_started:
-        return "may have drawn its evaluation, which is reserved once"
-    if run.rounds_started >= run.mechanism.rounds and not (folder / CHECKPOINT_FILE).is_file():
-        return "has no round left and no checkpoint"
-    return None
-
-
-def _resumable_job(ledger: Ledger, run: RunRecord, folder: Path) -> TrainingJob:
-    """The job in a run's folder, held against what the ledger admitted."""
-    lack = _lacks(run, folder)
-    if lack is not None:
-        raise NotResumable(f"run {run.run_id} {lack}")
-    try:
-        job = parse(TrainingJob, json.loads((folder / JOB_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, InvalidInputs):
-        raise NotResumable(f"the job of run {run.run_id} cannot be read") from None
-    evaluation = job.evaluation
-    mechanism = RunMechanism(
-        rounds=job.rounds,
-        clients_per_round=job.clients_per_round,
-        population=job.population,
-        noise_multiplier=exact(job.noise_multiplier),
-        evaluation_noise=None if evaluation is None else exact(evaluation.noise_multiplier),
-    )
-    version = ledger.dataset(run.dataset).version
-    if (job.run_id, job.dataset_version) != (run.run_id, version) or mechanism != run.mechanism:
-        raise NotResumable(f"the job of run {run.run_id} is not the one that was admitted")
-    return job
-
-
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     # Held for the supervisor's life and dropped by the kernel at its death, so that whoever can
@@ -496,3 +338,20 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise _Busy from None
         yield
+
+
+__all__ = [
+    "FAILURES",
+    "Limits",
+    "NotResumable",
+    "OnProgress",
+    "Progress",
+    "RunFailed",
+    "RunResult",
+    "RuntimeMissing",
+    "claimed",
+    "recover",
+    "require_runtime",
+    "resume",
+    "supervise",
+]

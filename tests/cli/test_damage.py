@@ -40,6 +40,7 @@ def sql(node: Path, *statements: str) -> None:
         (b"{}", "another format"),
         (b"[]", "another format"),
         (b'{"format": 1}', "node.json is damaged"),
+        (b'{"format": 1, "node_id": "node-1", "node_policy": []}', "node.json is damaged"),
         (b'{"format": 2, "node_id": "node-1"}', "another format"),
         (b"\xff", "node.json"),
         (b'{"format": 1', "node.json"),

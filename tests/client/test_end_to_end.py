@@ -61,7 +61,7 @@ def test_images_train_a_small_cnn_and_the_model_is_ones_own(tmp_path: Path) -> N
     assert all(np.isfinite(weight).all() for weight in after)
     assert [weight.shape for weight in after] == [weight.shape for weight in before]
     assert all((new != old).any() for new, old in zip(after, before, strict=True))
-    assert set(metrics) == {"accuracy", "accuracy_stderr", "loss", "loss_stderr", "units"}
+    assert {"accuracy", "accuracy_stderr", "loss", "loss_stderr", "units"} <= set(metrics)
     assert all(np.isfinite(value) for value in metrics.values())
     assert progress[-1] == 30
     assert 0 < spent < 30

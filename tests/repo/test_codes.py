@@ -24,8 +24,8 @@ OTHER = {
     "policy.activated",
     "witness.http",
 }
-FILES = (".db", ".json", ".py")
-WITHOUT_FAMILY = {"internal", "not_found", "usage"}
+FILES = (".db", ".json", ".key", ".py")
+WITHOUT_FAMILY = {"internal", "interrupted", "io", "not_found", "usage"}
 
 
 def codes_in_source() -> set[str]:
