@@ -62,7 +62,8 @@ def filter_name(made: PrivacyFilter) -> str:
     if made.kind == "rdp":
         return f"rdp, order {parameters['order']}"
     if made.kind == "sum":
-        return f"sum, {parameters['requests']} requests"
+        plural = "" if parameters["requests"] == 1 else "s"
+        return f"sum, {parameters['requests']} request{plural}"
     return made.kind
 
 

@@ -18,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="
 MASKS = (
     (r"\b(run|dec)-[0-9a-f]{16}\b", r"\1-ID"),
     (r"\bnode-[0-9a-f-]{36}\b", "node-ID"),
+    (r"\+[0-9a-f]{8}\+[\w+/=]+", "+KEY"),
     (r"\b(hmac-)?sha256:[0-9a-f]{64}\b", "DIGEST"),
     (r"\b[0-9a-f]{32}\b", "ID"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
