@@ -24,7 +24,7 @@ OTHER = {
     "policy.activated",
     "witness.http",
 }
-FILES = (".db", ".json", ".key", ".py")
+FILES = (".db", ".json", ".py")
 WITHOUT_FAMILY = {"internal", "interrupted", "io", "not_found", "usage"}
 
 
