@@ -19,6 +19,8 @@ from tests.cli.conftest import REQUEST, write_request
 from tests.runs.processes import alive, runners, wait_until, workers_of
 
 SYTFF = [sys.executable, "-m", "sytff_policy.cli"]
+# What runs in the background, as CI does, was told to ignore these, and its children with it.
+STOPPABLE = ["env", "--default-signal=INT,TERM,HUP", *SYTFF]
 HEAVY = {"jax", "keras", "scipy", "tensorflow", "tensorflow_federated", "tensorflow_privacy"}
 
 LOADED = """
@@ -169,7 +171,9 @@ def test_arguments_that_are_no_text(node: Path) -> None:
 def test_a_command_that_is_stopped_says_so(number: signal.Signals, place: Path, node: Path) -> None:
     os.mkfifo("request.fifo")
     process = subprocess.Popen(
-        [*SYTFF, "request", "check", "request.fifo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*STOPPABLE, "request", "check", "request.fifo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     # Opening waits for the reader. Once it has taken the byte and sleeps, it waits for more.
     writer = os.open("request.fifo", os.O_WRONLY)
@@ -205,7 +209,7 @@ def test_a_run_that_is_stopped_is_settled_and_leaves_no_process(
     from sytff_policy.home import Home
 
     (place / "request.json").write_text(json.dumps({**REQUEST, **LONG}))
-    command_line = [*SYTFF, "train", "request.json", "--out", "out", "--json"]
+    command_line = [*STOPPABLE, "train", "request.json", "--out", "out", "--json"]
     with open("out.log", "wb") as out, open("err.log", "wb") as err:
         process = subprocess.Popen(command_line, stdout=out, stderr=err)
     with Home(node) as home:
