@@ -105,3 +105,14 @@ def test_a_bundle_that_was_half_written_is_removed(home: Home) -> None:
     (leftover / "policy.rego").write_text("package sytff.dataset")
     home.activate("registry", template("health_registry"), by="owner")
     assert not leftover.exists()
+
+
+def test_a_reader_that_stops_half_way_gives_its_connection_back(home: Home) -> None:
+    with Home.view(home.folder) as view:
+        entries = view.entries()
+        next(entries)
+        pool = view._store._engine.pool
+        assert pool.checkedout() == 1  # type: ignore[attr-defined]  # of SQLAlchemy's default pool
+    assert pool.checkedout() == 0  # type: ignore[attr-defined]
+    with pytest.raises(StopIteration):
+        next(entries)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -56,8 +57,12 @@ class LedgerView:
     def __init__(self, where: Path | str, custody: Custody) -> None:
         self._store = ReadOnlyStore(where)
         self._custody = custody
+        self._streams: weakref.WeakSet[Generator[Entry, None, None]] = weakref.WeakSet()
 
     def close(self) -> None:
+        for stream in list(self._streams):
+            # Each holds a connection until it is taken to its end, and an error may have cut it.
+            stream.close()
         self._store.close()
 
     def __enter__(self) -> LedgerView:
@@ -68,6 +73,11 @@ class LedgerView:
 
     def entries(self, **filters: Any) -> Iterator[Entry]:
         """Entries in order; filters as in `log.read`."""
+        stream = self._stream(filters)
+        self._streams.add(stream)
+        return stream
+
+    def _stream(self, filters: dict[str, Any]) -> Generator[Entry, None, None]:
         with self._store.read() as connection:
             yield from log.read(connection, **filters)
 
