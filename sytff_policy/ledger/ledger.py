@@ -322,8 +322,7 @@ class Ledger:
         """Writes every entry as one line of canonical JSON; returns how many."""
         count = 0
         for entry in self.entries():
-            # Stored leaves are canonical; what is not must be found by who verifies the export.
-            stream.write(f'{{"hash":"{entry.hash}","leaf":{entry.leaf}}}\n'.encode())
+            stream.write(entry.export_line())
             count += 1
         return count
 

@@ -126,8 +126,7 @@ class LedgerView:
         limit = None if note is None else Checkpoint.parse(note.text).size
         count = 0
         for entry in self.entries(limit=limit):
-            # Stored leaves are canonical; what is not must be found by who verifies the export.
-            stream.write(f'{{"hash":"{entry.hash}","leaf":{entry.leaf}}}\n'.encode())
+            stream.write(entry.export_line())
             count += 1
         if note is not None:
             stream.write(closing_line(note))
